@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The table of built-in variants, made from variants.def, and find-by-name. */
+#include "attn.h"
+
+#include <string.h>
+
+#define VARIANT(symbol) extern const struct attn_variant attn_##symbol;
+#include "variants.def"
+#undef VARIANT
+
+const struct attn_variant *const attn_variants[] = {
+#define VARIANT(symbol) &attn_##symbol,
+#include "variants.def"
+#undef VARIANT
+	NULL,
+};
+
+const struct attn_variant *attn_find(const char *name)
+{
+	for (const struct attn_variant *const *v = attn_variants; *v; v++)
+		if (!strcmp((*v)->name, name))
+			return *v;
+	return NULL;
+}

@@ -75,6 +75,10 @@ struct kern {
 	           const float *b, size_t ldb, size_t m, size_t n, size_t k,
 	           bool accumulate);
 
+	/* y (cols x rows, ldy) = x^T, x (rows x cols, ldx). */
+	void (*transpose)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
+	                  size_t cols);
+
 	float (*max)(const float *x, size_t n);  /* KERN_NO_MAX when n == 0 */
 	float (*sum)(const float *x, size_t n);
 	float (*dot)(const float *x, const float *y, size_t n);

@@ -93,6 +93,13 @@ static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, con
 	}
 }
 
+static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols)
+{
+	for (size_t i = 0; i < rows; i++)
+		for (size_t j = 0; j < cols; j++)
+			y[j * ldy + i] = x[i * ldx + j];
+}
+
 static float max(const float *x, size_t n)
 {
 	float m = KERN_NO_MAX;
@@ -157,6 +164,7 @@ const struct kern kern_scalar = {
 	.tile_step = tile_step,
 	.tile_store = tile_store,
 	.mm = mm,
+	.transpose = transpose,
 	.max = max,
 	.sum = sum,
 	.dot = dot,

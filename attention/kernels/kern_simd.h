@@ -328,6 +328,25 @@ static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, con
 		mm_panel(c + j, ldc, a, rsa, csa, b + j, ldb, m, k, accumulate, 1, n - j);
 }
 
+static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols)
+{
+	vf square[VL];
+
+	for (size_t i = 0; i < rows; i += VL) {
+		size_t r = rows - i < VL ? rows - i : VL;
+		for (size_t j = 0; j < cols; j += VL) {
+			size_t c = cols - j < VL ? cols - j : VL;
+			load_square(square, x + i * ldx + j, ldx, r, c);
+			for (size_t l = 0; l < c; l++) {
+				if (r == VL)
+					v_store(y + (j + l) * ldy + i, square[l]);
+				else
+					v_store_part(y + (j + l) * ldy + i, square[l], r);
+			}
+		}
+	}
+}
+
 /* ---- rows --------------------------------------------------------------- */
 
 static float row_max(const float *x, size_t n)
@@ -451,6 +470,7 @@ const struct kern TABLE = {
 	.tile_step = tile_step,
 	.tile_store = tile_store,
 	.mm = mm,
+	.transpose = transpose,
 	.max = row_max,
 	.sum = row_sum,
 	.dot = row_dot,

@@ -244,19 +244,19 @@ static void combine(const struct work *w, struct state into, struct state later,
 
 /* ---- outputs ---- */
 
-/* out[r] /= den[r]; a denominator that is not positive makes a zero row. */
+/* out[r] /= den[r]; nothing to divide by makes a zero row. Features of both
+ * signs can make a denominator negative: it is used as it is, and counted. */
 static void divide(const struct work *w, size_t i0, size_t rows)
 {
 	const struct attn_call *c = w->c;
 
 	for (size_t r = 0; w->map->normalise && r < rows; r++) {
 		float *out = (float *)c->out + (i0 + r) * c->ldo;
-		bool bad = w->den[r] <= 0;
-		if (bad)
+		if (w->den[r] == 0)
 			memset(out, 0, c->shape->d_v * sizeof *out);
 		else
 			c->kern->scale(out, 1 / w->den[r], c->shape->d_v);
-		if (bad && c->stats)
+		if (c->stats && w->den[r] <= 0)
 			c->stats->clamped_rows += 1;
 	}
 }

@@ -68,6 +68,23 @@ struct kern {
 	void (*tile_store)(const struct kern_tile *t, float *out, size_t ldo,
 	                   float *lse, size_t rows);
 
+	/* The scores alone, for selection: p (n x lanes) = q . k, any n. */
+	void (*tile_scores)(const struct kern_tile *t, const float *k, size_t ldk, size_t n,
+	                    float *p);
+
+	/* Lane by lane over p (n x lanes): y (groups x lanes), y[g] the maximum of
+	 * p[j] over j = g mod groups, KERN_MASKED where there is none. */
+	void (*lanes_fold_max)(float *y, size_t groups, const float *p, size_t n);
+
+	/* Appends each j with p[j][r] >= threshold[r] to index[r * stride ...] in
+	 * order; count[r] is where the list of lane r ends. */
+	void (*lanes_collect)(uint32_t *index, size_t stride, uint32_t *count, const float *p,
+	                      size_t n, const float *threshold);
+
+	/* out (d_v) = sum over i < n of weight[i] v[index[i]]. */
+	void (*gather_sum)(float *out, size_t d_v, const float *v, size_t ldv,
+	                   const uint32_t *index, const float *weight, size_t n);
+
 	/* c (m x n, ldc) = a b, or += with accumulate. a (m x k) has strides:
 	 * element (i, l) is a[i * rsa + l * csa]; b (k x n, ldb) is row-major. For
 	 * operands that stay in cache: nothing is packed. */

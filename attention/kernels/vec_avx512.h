@@ -37,6 +37,8 @@ static inline vf v_if_bit(uint32_t bits, vf a, vf b)
 {
 	return _mm512_mask_blend_ps((__mmask16)bits, b, a);
 }
+/* Bit r: lane r of a is >= that of b. */
+static inline uint32_t v_at_least(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 /* The first n < VL floats, zeros behind. */
 static inline vf v_load_part(const float *p, size_t n)
 {

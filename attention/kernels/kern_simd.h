@@ -42,10 +42,11 @@ INLINE vf v_exp2(vf x)
 	return v_scale2(exp2_poly(x - n), n);
 }
 
-/* e^x for x <= 88: n = round(x / ln 2), f = x - n ln 2 in two parts so that f
+/* e^x for x <= 88, 0 from -150 down, -inf included; NaN stays NaN. n = round(x / ln 2), f = x - n ln 2 in two parts so that f
  * is exact, then e^f by its own minimax polynomial with constant term 1. */
 INLINE vf v_exp(vf x)
 {
+	x = v_max(v_set1(-150.0f), x); /* v_max gives its second operand if it is a NaN */
 	vf n = v_round(x * v_set1(KERN_LOG2E));
 	vf f = v_fma(n, v_set1(-0.693145752f), x);
 	f = v_fma(n, v_set1(-1.42860677e-6f), f);

@@ -46,6 +46,8 @@ static void band(const struct attn_shape *s, const double *arg, size_t i, size_t
 	*hi = tile_visible(s, i);
 }
 
+static const char *const cases[] = { "query_chunk=24:key_chunk=10", "query_chunk=1:key_chunk=1", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -139,6 +141,7 @@ const struct attn_variant attn_chunked = {
 	         ATTN_LOGITS,
 	.impl_bound = 2e-6f,
 	.limit = "",
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.forward = forward,

@@ -58,6 +58,8 @@ static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 	};
 }
 
+static const char *const cases[] = { "kmode=feature", "chunk=5", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -87,6 +89,7 @@ const struct attn_variant attn_efficient = {
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT,
 	.impl_bound = 5e-6f,
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.forward = forward,

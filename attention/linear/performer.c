@@ -132,6 +132,8 @@ static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 	};
 }
 
+static const char *const cases[] = { "m=8:chunk=5", "m=37:ortho=0", "m=20:map=hyperbolic:lengths=root", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -169,6 +171,7 @@ const struct attn_variant attn_performer = {
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_RANDOM | ATTN_LOGITS,
 	.impl_bound = 5e-6f,
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.prepare = prepare,

@@ -42,6 +42,8 @@ static size_t matrices(const double *arg)
 	return arg[PROJ] == AVG ? 0 : arg[SHARED] != 0 ? 1 : 2;
 }
 
+static const char *const cases[] = { "k=10", "k=10:proj=gauss", "k=8:proj=uniform:shared=0", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -154,6 +156,7 @@ const struct attn_variant attn_linformer = {
 	         ATTN_NONNEG | ATTN_QPERM | ATTN_KSHIFT | ATTN_LOGITS,
 	.impl_bound = 2e-6f,
 	.limit = "k=n",
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.prepare = prepare,

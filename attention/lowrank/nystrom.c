@@ -51,6 +51,8 @@ static size_t pinv_bytes(size_t m, const double *arg)
 	                          : pinv_work_floats(m) * sizeof(float);
 }
 
+static const char *const cases[] = { "m=8", "m=5:iters=3", "m=6:pinv=exact", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -185,6 +187,7 @@ const struct attn_variant attn_nystrom = {
 	.flags = ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_KSHIFT | ATTN_LOGITS,
 	.impl_bound = 5e-6f,
 	.limit = "m=n:pinv=exact",
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.forward = forward,

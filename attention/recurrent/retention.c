@@ -54,6 +54,8 @@ static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 	};
 }
 
+static const char *const cases[] = { "gamma=0", "gamma=1", "gamma=0.5:chunk=8", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -81,6 +83,7 @@ const struct attn_variant attn_retention = {
 	.summary = "No normaliser: compare directions (cosine), not magnitudes, with softmax.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_LOGITS,
 	.impl_bound = 5e-6f,
+	.cases = cases,
 	.params = params,
 	.resolve = resolve,
 	.plan = plan,

@@ -47,6 +47,8 @@ static void global_band(const struct attn_shape *s, const double *arg, size_t i,
 	*hi = g < first ? g : first;
 }
 
+static const char *const cases[] = { "w=6:g=2", "w=0:g=0", "w=10:g=20", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -94,6 +96,7 @@ const struct attn_variant attn_longformer = {
 	         ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,
 	.impl_bound = 2e-6f,
 	.limit = "g=n",
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.forward = forward,

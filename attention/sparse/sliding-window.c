@@ -39,6 +39,8 @@ static void band(const struct attn_shape *s, const double *arg, size_t i, size_t
 	*hi = *hi < s->n_k ? *hi : s->n_k;
 }
 
+static const char *const cases[] = { "left=3:right=5", "left=0:right=0", "left=40:right=0", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -81,6 +83,7 @@ const struct attn_variant attn_sliding_window = {
 	         ATTN_NONNEG | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,
 	.impl_bound = 2e-6f,
 	.limit = "left=n:right=n",
+	.cases = cases,
 	.params = params,
 	.resolve = resolve,
 	.plan = plan,

@@ -82,6 +82,8 @@ static void class_pairs(size_t size, bool causal, double *pairs, double *execute
 	}
 }
 
+static const char *const cases[] = { "l=7", "l=1", "l=5:mode=a1", "l=5:mode=a2", "l=0:mode=split", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -198,6 +200,7 @@ const struct attn_variant attn_sparse_strided = {
 	         ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,
 	.impl_bound = 2e-6f,
 	.limit = "l=n",
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.forward = forward,

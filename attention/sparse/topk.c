@@ -75,6 +75,8 @@ static struct work work_at(const struct attn_call *c)
 	return w;
 }
 
+static const char *const cases[] = { "k=1", "k=5", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -237,6 +239,7 @@ const struct attn_variant attn_topk = {
 	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,
 	.impl_bound = 2e-6f,
 	.limit = "k=n",
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.forward = forward,

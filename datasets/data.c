@@ -5,12 +5,12 @@
 #include "data.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fail.h"
 #include "gen.h"
 #include "lookup.h"
 #include "stored.h"
@@ -23,77 +23,86 @@ struct source {
 	gen_fn *generate;
 };
 
+/* name, help, default, least, greatest, whole number */
 static const struct source gauss = {
-	{ "gauss",
-	  "independent normal entries: the state before training. Nothing to find, so it ranks methods by how near they are to a constant; top-k gains as sigma grows",
-	  { { "sigma", "standard deviation of the logits at scale 1/sqrt(d)", 1, 0, 100, false } } },
-	gen_gauss
+	.kind = {
+		.name = "gauss",
+		.summary = "independent normal entries, as before training. Nothing to find: it ranks "
+		           "methods by how near they are to a constant; top-k gains as sigma grows",
+		.params = { { "sigma", "standard deviation of the logits at scale 1/sqrt(d)", 1, 0, 100, false } },
+	},
+	.generate = gen_gauss
 };
 static const struct source ar1 = {
-	{ "ar1",
-	  "every channel of q, k and v drifts slowly from token to token. Flatters segment means: nystrom, pooled, linformer with averages",
-	  { { "rho", "correlation of neighbouring tokens", 0.99, 0, 0.99999, false } } },
-	gen_ar1
+	.kind = {
+		.name = "ar1",
+		.summary = "every channel of q, k and v drifts slowly from token to token. Flatters "
+		           "segment means: nystrom, pooled, linformer with averages",
+		.params = { { "rho", "correlation of neighbouring tokens", 0.99, 0, 0.99999, false } },
+	},
+	.generate = gen_ar1
 };
 static const struct source clustered = {
-	{ "clustered",
-	  "tokens scatter round C centres, at random along the sequence. Flatters hashing, routing, clustering and top-k",
-	  { { "C", "number of centres", 16, 1, 65536, true },
-	    { "r", "scatter round a centre, of centres that are N(0, 1)", 0.3, 0, 10, false } } },
-	gen_clustered
+	.kind = {
+		.name = "clustered",
+		.summary = "tokens scatter round C centres, at random along the sequence. Flatters "
+		           "hashing, routing, clustering and top-k",
+		.params = { { "C", "number of centres", 16, 1, 65536, true },
+		            { "r", "scatter round a centre; centres are N(0, 1)", 0.3, 0, 10, false } },
+	},
+	.generate = gen_clustered
 };
 static const struct source local = {
-	{ "local",
-	  "queries resemble the keys near them, with a peaked diagonal. Flatters windows and blocks; smooth values help segment means",
-	  { { NULL, NULL, 0, 0, 0, false } } },
-	gen_local
+	.kind = {
+		.name = "local",
+		.summary = "queries resemble the keys near them: a peaked diagonal. Flatters windows "
+		           "and blocks; smooth values help segment means",
+	},
+	.generate = gen_local
 };
 static const struct source sink = {
-	{ "sink",
-	  "most queries attend to token 0, whose value is nearly zero, as heads do that have nothing to say. Breaks windows without a global or sink token",
-	  { { NULL, NULL, 0, 0, 0, false } } },
-	gen_sink
+	.kind = {
+		.name = "sink",
+		.summary = "most queries attend to token 0, whose value is nearly zero, as heads do "
+		           "that have nothing to say. Breaks windows without a global or sink token",
+	},
+	.generate = gen_sink
 };
 static const struct source needle = {
-	{ "needle",
-	  "gauss in which one key of every 64 is a copy of one later query. Recall at any distance: flatters top-k and hashing, breaks windows and small states",
-	  { { "a", "length of the key as a multiple of its query", 2, 0, 100, false } } },
-	gen_needle
+	.kind = {
+		.name = "needle",
+		.summary = "gauss in which one key of every 64 is a copy of one later query: recall at "
+		           "any distance. Flatters top-k and hashing, breaks windows and small states",
+		.params = { { "a", "length of the key as a multiple of its query", 2, 0, 100, false } },
+	},
+	.generate = gen_needle
 };
 static const struct source unit = {
-	{ "unit",
-	  "gauss with queries and keys of length 1: small logits, nearly uniform weights. Flatters Taylor and random features",
-	  { { NULL, NULL, 0, 0, 0, false } } },
-	gen_unit
+	.kind = {
+		.name = "unit",
+		.summary = "gauss with queries and keys of length 1: small logits, nearly uniform "
+		           "weights. Flatters Taylor and random features",
+	},
+	.generate = gen_unit
 };
 static const struct source real = {
-	{ "real",
-	  "queries, keys and values of a trained model that ship with the suite (real:NAME): the final word, for that model and text",
-	  { { NULL, NULL, 0, 0, 0, false } } },
-	NULL
+	.kind = {
+		.name = "real",
+		.summary = "queries, keys and values of a trained model, shipped with the suite "
+		           "(real:NAME): the final word, for that model and text",
+	},
 };
 static const struct source file = {
-	{ "file",
-	  "queries, keys and values of your own (file:DIR with q.npy, k.npy and v.npy)",
-	  { { NULL, NULL, 0, 0, 0, false } } },
-	NULL
+	.kind = {
+		.name = "file",
+		.summary = "queries, keys and values of your own (file:DIR with q.npy, k.npy and v.npy)",
+	},
 };
 
 const struct data_kind *const data_kinds[] = {
 	&gauss.kind, &ar1.kind, &clustered.kind, &local.kind, &sink.kind,
 	&needle.kind, &unit.kind, &real.kind, &file.kind, NULL
 };
-
-__attribute__((format(printf, 2, 3)))
-static bool fail(char *error, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(error, DATA_ERROR_MAX, format, args);
-	va_end(args);
-	return false;
-}
 
 static const struct source *source_of(const struct data *data)
 {

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The header of a .npy file. It is "\x93NUMPY", two version bytes, the length of the header (two
- * bytes in version 1, four in version 2, little-endian), the header, and the
- * elements. The header is a Python dict literal of three keys, padded with
- * spaces and ended by a newline:
+ * The header of a .npy file. The file is "\x93NUMPY", two version bytes, the
+ * length of the header (two bytes in version 1, four in version 2,
+ * little-endian), the header, and the elements. The header is a Python dict
+ * literal of three keys, padded with spaces and ended by a newline:
  *
  *     {'descr': '<f4', 'fortran_order': False, 'shape': (8, 512, 32), }
  */
 #include "npy.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "fail.h"
 
 enum {
 	MAGIC = 6,
@@ -34,17 +34,6 @@ struct cursor {
 	const char *start, *at, *end;
 	char *error;
 };
-
-__attribute__((format(printf, 2, 3)))
-static bool fail(char *error, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(error, NPY_ERROR_MAX, format, args);
-	va_end(args);
-	return false;
-}
 
 /* Nothing of the file's own bytes goes into a message unless it is printable. */
 static bool fail_at(const struct cursor *c, const char *wanted)
@@ -245,7 +234,8 @@ static bool check_size(struct npy *npy, size_t size, char *error)
 	if (__builtin_mul_overflow(count, types[npy->type].size, &bytes))
 		return fail(error, "the array has more bytes than 64 bits can count; the header is damaged");
 	if (bytes != size - npy->offset)
-		return fail(error, "the shape has %zu elements of %zu bytes, %zu bytes in all, but %zu bytes follow the header; the file is %s: copy or save it again",
+		return fail(error, "the shape has %zu elements of %zu bytes, %zu bytes in all, but %zu bytes follow "
+		            "the header; the file is %s: copy or save it again",
 		            count, types[npy->type].size, bytes, size - npy->offset,
 		            bytes > size - npy->offset ? "cut short" : "longer than its header says");
 	npy->count = count;

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fail.h"
+
 enum {
 	/* Longest part of a path shown in a message, so that the reason fits. */
 	SHOWN_PATH = 160
@@ -38,24 +40,24 @@ bool npy_open(const char *path, struct npy_file *file, char *error)
 	/* O_NONBLOCK: a pipe of this name must not make us wait for a writer. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &status) != 0) {
-		snprintf(error, NPY_ERROR_MAX, "cannot open %s: %s", shown(path), strerror(errno));
+		fail(error, "cannot open %s: %s", shown(path), strerror(errno));
 		goto out;
 	}
 	if (!S_ISREG(status.st_mode)) {
-		snprintf(error, NPY_ERROR_MAX, "%s is not a regular file; give a .npy file", shown(path));
+		fail(error, "%s is not a regular file; give a .npy file", shown(path));
 		goto out;
 	}
 	if (status.st_size == 0) {
-		snprintf(error, NPY_ERROR_MAX, "%s is empty; copy or save it again", shown(path));
+		fail(error, "%s is empty; copy or save it again", shown(path));
 		goto out;
 	}
 	map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (map == MAP_FAILED) {
-		snprintf(error, NPY_ERROR_MAX, "cannot map %s: %s", shown(path), strerror(errno));
+		fail(error, "cannot map %s: %s", shown(path), strerror(errno));
 		goto out;
 	}
 	if (!npy_parse(map, (size_t)status.st_size, &file->head, reason)) {
-		snprintf(error, NPY_ERROR_MAX, "%s: %.300s", shown(path), reason);
+		fail(error, "%s: %.300s", shown(path), reason);
 		goto out;
 	}
 	file->map = map;
@@ -145,10 +147,7 @@ bool npy_write(const char *path, size_t rank, const size_t *dim, const float *x,
 	bool ok;
 
 	if (!stream)
-		{
-		snprintf(error, NPY_ERROR_MAX, "cannot write %s: %s", shown(path), strerror(errno));
-		return false;
-	}
+		return fail(error, "cannot write %s: %s", shown(path), strerror(errno));
 	used = (size_t)snprintf(header, sizeof(header), "{'descr': '%s', 'fortran_order': False, 'shape': (",
 	                        __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? "<f4" : ">f4");
 	for (size_t i = 0; i < rank; i++) {
@@ -166,9 +165,6 @@ bool npy_write(const char *path, size_t rank, const size_t *dim, const float *x,
 	     fputc((int)(used & 0xff), stream) != EOF && fputc((int)(used >> 8), stream) != EOF &&
 	     fwrite(header, 1, used, stream) == used && fwrite(x, sizeof(*x), count, stream) == count;
 	if (fclose(stream) != 0 || !ok)
-		{
-		snprintf(error, NPY_ERROR_MAX, "cannot write %s: %s", shown(path), strerror(errno));
-		return false;
-	}
+		return fail(error, "cannot write %s: %s", shown(path), strerror(errno));
 	return true;
 }

@@ -5,22 +5,12 @@
 #include "stored.h"
 
 #include <assert.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-static_assert((int)NPY_ERROR_MAX <= (int)DATA_ERROR_MAX, "one buffer serves both");
+#include "fail.h"
 
-__attribute__((format(printf, 2, 3)))
-static bool fail(char *error, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(error, DATA_ERROR_MAX, format, args);
-	va_end(args);
-	return false;
-}
+static_assert((int)FAIL_MAX == (int)DATA_ERROR_MAX && (int)FAIL_MAX == (int)NPY_ERROR_MAX,
+              "one buffer serves all");
 
 /* dim[0..4) = batch, heads, n, d, missing ones 1. */
 static void dims(const struct npy *head, size_t dim[4])
@@ -44,7 +34,8 @@ static bool agree(struct stored *s, char *error)
 	size_t q[4], k[4], v[4];
 
 	if (s->q.head.rank < 2 || s->k.head.rank < 2 || s->v.head.rank < 2)
-		return fail(error, "q.npy, k.npy and v.npy have %zu, %zu and %zu dimensions; reshape to [batch, heads, n, d], [heads, n, d] or [n, d]",
+		return fail(error, "q.npy, k.npy and v.npy have %zu, %zu and %zu dimensions; "
+		            "reshape to [batch, heads, n, d], [heads, n, d] or [n, d]",
 		            s->q.head.rank, s->k.head.rank, s->v.head.rank);
 	dims(&s->q.head, q);
 	dims(&s->k.head, k);
@@ -123,7 +114,8 @@ static bool read_rows(const struct npy_file *file, const char *tensor, const cha
 	if (npy_read(file, first, rows * cols, out, &bad))
 		return true;
 	bad -= first;
-	return fail(error, "%s: %s.npy holds a NaN, an infinity or a number beyond float32 in matrix %zu, token %zu, channel %zu; capture it again",
+	return fail(error, "%s: %s.npy holds a NaN, an infinity or a number beyond float32 in matrix %zu, "
+	            "token %zu, channel %zu; capture it again",
 	            name, tensor, which, bad / cols, bad % cols);
 }
 

@@ -196,6 +196,34 @@ static void elu1(float *y, const float *x, size_t n)
 		y[i] = x[i] > 0 ? x[i] + 1 : expf(x[i]);
 }
 
+static void relu(float *y, const float *x, float a, float b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = a * (x[i] > 0 ? x[i] : 0) + b;
+}
+
+static void mul(float *y, const float *x, const float *z, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] * z[i];
+}
+
+/* `div` is taken by the C library. */
+static void divide(float *y, const float *x, const float *z, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] / z[i];
+}
+
+static void sine_cosine(float *s, float *c, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float angle = x[i];
+		s[i] = sinf(angle);
+		c[i] = cosf(angle);
+	}
+}
+
 const struct kern kern_scalar = {
 	.isa = "scalar",
 	.lanes = LANES,
@@ -216,4 +244,8 @@ const struct kern kern_scalar = {
 	.scale = scale,
 	.exp_shift = exp_shift,
 	.elu1 = elu1,
+	.relu = relu,
+	.mul = mul,
+	.div = divide,
+	.sincos = sine_cosine,
 };

@@ -169,6 +169,25 @@ static void test_exp_corners(void **state)
 	assert_near((double)y[11], exp(88), EXP_ERROR * exp(88), "exp(88)", 1);
 }
 
+static void test_pairs(void **state)
+{
+	const struct kern *kern = kern_of(state);
+
+	for (size_t d = 1; d < 70; d++) {
+		struct buffer x = buffer_new(d, d % 4, 2), y = buffer_new(d * (d + 1) / 2, d % 3, 1);
+		const float *at = y.x;
+		kern->pairs(y.x, x.x, 0.75f, d);
+		for (size_t a = 0; a < d; a++) {
+			for (size_t b = a; b < d; b++) {
+				double want = (double)x.x[a] * (double)x.x[b] * (a == b ? 0.75 : 1);
+				assert_near((double)*at++, want, 2 * UNIT * fabs(want), "pairs", d);
+			}
+		}
+		buffer_free(&x);
+		buffer_free(&y);
+	}
+}
+
 static void test_sincos(void **state)
 {
 	const struct kern *kern = kern_of(state);
@@ -498,8 +517,8 @@ static const struct {
 } cases[] = {
 	{ "table", test_table },       { "sum dot max", test_sums },
 	{ "axpy scale exp_shift elu1 relu mul div", test_elementwise },
-	{ "exp corners", test_exp_corners }, { "sincos", test_sincos },
-	{ "mm", test_mm },
+	{ "exp corners", test_exp_corners }, { "pairs", test_pairs },
+	{ "sincos", test_sincos }, { "mm", test_mm },
 	{ "transpose", test_transpose }, { "tile", test_tile },
 	{ "tile order", test_tile_order }, { "selection", test_selection },
 	{ "gather_sum", test_gather },

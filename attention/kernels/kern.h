@@ -109,6 +109,9 @@ struct kern {
 	/* Element by element; y may be x or z. */
 	void (*mul)(float *y, const float *x, const float *z, size_t n); /* x z */
 	void (*div)(float *y, const float *x, const float *z, size_t n); /* x / z */
+	/* y (d (d + 1) / 2): x[a] x[b] for a <= b by rows of a, squares times
+	 * `square`. */
+	void (*pairs)(float *y, const float *x, float square, size_t d);
 	/* Absolute error 2e-7 for |x| < 1e4; s may be x. */
 	void (*sincos)(float *s, float *c, const float *x, size_t n);
 };

@@ -215,6 +215,13 @@ static void divide(float *y, const float *x, const float *z, size_t n)
 		y[i] = x[i] / z[i];
 }
 
+static void pairs(float *y, const float *x, float square, size_t d)
+{
+	for (size_t a = 0; a < d; a++)
+		for (size_t b = a; b < d; b++)
+			*y++ = (a == b ? square : 1) * (x[a] * x[b]);
+}
+
 static void sine_cosine(float *s, float *c, const float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -247,5 +254,6 @@ const struct kern kern_scalar = {
 	.relu = relu,
 	.mul = mul,
 	.div = divide,
+	.pairs = pairs,
 	.sincos = sine_cosine,
 };

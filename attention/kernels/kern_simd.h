@@ -578,6 +578,19 @@ static void row_div(float *y, const float *x, const float *z, size_t n)
 		y[i] = x[i] / z[i];
 }
 
+static void row_pairs(float *y, const float *x, float square, size_t d)
+{
+	for (size_t a = 0; a < d; y += d - a, a++) {
+		vf f = v_set1(x[a]);
+		size_t i = a;
+		for (; i + VL <= d; i += VL)
+			v_store(y + i - a, f * v_load(x + i));
+		if (i < d)
+			v_store_part(y + i - a, f * v_load_part(x + i, d - i), d - i);
+		y[0] = square * (x[a] * x[a]);
+	}
+}
+
 /* x = quarter pi/2 + f, |f| <= pi/4, pi/2 in two parts; the polynomials of
  * Cephes' sinf and cosf on f; the quadrant exchanges them and sets the signs. */
 INLINE void v_sincos(vf x, vf *s, vf *c)
@@ -639,5 +652,6 @@ const struct kern TABLE = {
 	.relu = row_relu,
 	.mul = row_mul,
 	.div = row_div,
+	.pairs = row_pairs,
 	.sincos = row_sincos,
 };

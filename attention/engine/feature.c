@@ -193,7 +193,8 @@ static void exponentiate(const struct work *w, size_t rows)
 	}
 }
 
-/* s += psi^T v, z += column sums, for keys j0 .. j0 + rows in w->psi. */
+/* s += psi^T v, z += column sums, for keys j0 .. j0 + rows in w->psi, which is
+ * lost. */
 static void absorb(const struct work *w, size_t j0, size_t rows)
 {
 	const struct attn_call *c = w->c;
@@ -201,8 +202,11 @@ static void absorb(const struct work *w, size_t j0, size_t rows)
 
 	c->kern->mm(w->state.s, w->ld_v, w->psi, 1, w->ld, row(c->v, c->ldv, j0), c->ldv, w->dim,
 	            d_v, rows, true);
-	for (size_t r = 0; r < rows; r++)
-		c->kern->axpy(w->state.z, 1, w->psi + r * w->ld, w->dim);
+	/* Rows first: a small constant added to a large sum again and again is
+	 * rounded the same way each time. */
+	for (size_t r = 1; r < rows; r++)
+		c->kern->axpy(w->psi, 1, w->psi + r * w->ld, w->dim);
+	c->kern->axpy(w->state.z, 1, w->psi, w->dim);
 	count(w, 2.0 * (double)(rows * w->dim * d_v) + norm_flops(w, rows));
 }
 

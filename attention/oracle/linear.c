@@ -115,3 +115,52 @@ void oracle_taylor2(const struct attn_oracle_call *c)
 		oracle_combine(c, w, sum, c->out + r * s->d_v);
 	}
 }
+
+/* w_ij = relu(q_i) . relu(k_j) cos(pi (i - j) / 2 M), the last query at the last
+ * key; M, eps */
+void oracle_cosformer(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	double *w = c->alloc(c->owner, s->n_k);
+
+	for (size_t r = 0; r < c->n_rows; r++) {
+		size_t i = c->rows[r];
+		double sum = c->arg[1], at = (double)(i + s->n_k) - (double)s->n_q;
+		for (size_t j = 0; j < s->n_k; j++) {
+			w[j] = 0;
+			for (size_t e = 0; oracle_visible(s, i, j) && e < s->d; e++)
+				w[j] += fmax(c->q[i * s->d + e], 0) * fmax(c->k[j * s->d + e], 0);
+			w[j] *= cos(3.14159265358979323846 * (at - (double)j) / (2 * c->arg[0]));
+			sum += w[j];
+		}
+		oracle_combine(c, w, sum, c->out + r * s->d_v);
+	}
+}
+
+/* hedgehog: form, eps; inputs W and b */
+static void hedgehog(const struct attn_oracle_call *c, const double *x, double *y)
+{
+	size_t d = c->shape->d;
+	const float *w = attn_aux_find(c->aux, "W", d, d), *b = attn_aux_find(c->aux, "b", 1, d);
+	double sum = 0;
+
+	for (size_t f = 0; f < d; f++) {
+		double u = b ? (double)b[f] : 0;
+		for (size_t e = 0; w && e < d; e++)
+			u += (double)w[f * d + e] * x[e];
+		if (!w)
+			u += x[f] / pow((double)d, 0.25);
+		sum += y[f] = exp(u);
+		sum += y[d + f] = exp(-u);
+	}
+	for (size_t f = 0; c->arg[0] == 1 && f < 2 * d; f++)
+		y[f] /= sum;
+}
+
+void oracle_hedgehog(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+
+	oracle_kernel(c, oracle_features(c, c->q, s->n_q, 2 * s->d, hedgehog),
+	              oracle_features(c, c->k, s->n_k, 2 * s->d, hedgehog), 2 * s->d, c->arg[1]);
+}

@@ -27,3 +27,21 @@ void oracle_retention(const struct attn_oracle_call *c)
 		oracle_combine(c, w, norm ? fmax(fabs(sum), 1) : 1, c->out + r * s->d_v);
 	}
 }
+
+/* w_ts = exp(-slope |t - s|) q_t . k_s; slope */
+void oracle_lightning(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	double *w = c->alloc(c->owner, s->n_k);
+
+	for (size_t r = 0; r < c->n_rows; r++) {
+		size_t t = c->rows[r];
+		for (size_t j = 0; j < s->n_k; j++) {
+			double apart = fabs((double)t - (double)j);
+			w[j] = oracle_visible(s, t, j) ? exp(-c->arg[0] * apart) *
+			                                         oracle_dot(c->q + t * s->d, c->k + j * s->d, s->d)
+			                               : 0;
+		}
+		oracle_combine(c, w, 1, c->out + r * s->d_v);
+	}
+}

@@ -98,7 +98,7 @@ static struct work work_init(const struct attn_call *c, const struct feature_map
 	w.den = at += w.chunk * padded(w.chunk);
 	w.power = at + padded(w.chunk);
 	for (size_t i = 0; i <= w.chunk; i++)
-		w.power[i] = (float)pow((double)map->decay, (double)i);
+		w.power[i] = (float)pow(map->decay, (double)i);
 	return w;
 }
 
@@ -145,6 +145,12 @@ static void rescale(const struct work *w, size_t f, float a)
 	w->state.z[f] *= a;
 }
 
+/* Features that are exponents come first. */
+static size_t exponents(const struct feature_map *map)
+{
+	return map->kind == FEATURE_PLAIN ? 0 : map->dim - map->plain;
+}
+
 /* Lifts the running maximum to at least `top`: one a head. */
 static void lift_head(const struct work *w, float top)
 {
@@ -153,7 +159,7 @@ static void lift_head(const struct work *w, float top)
 	if (!(top > *m))
 		return;
 	float a = expf(*m - top); /* 0 from the initial, finite maximum */
-	for (size_t f = 0; f < w->dim; f++)
+	for (size_t f = 0; f < exponents(w->map); f++)
 		rescale(w, f, a);
 	*m = top;
 }
@@ -163,12 +169,13 @@ static void exponentiate(const struct work *w, size_t rows)
 {
 	const struct kern *kern = w->c->kern;
 	float *top = w->state.top;
+	size_t exps = exponents(w->map);
 
 	if (w->map->kind == FEATURE_EXP) {
 		for (size_t r = 0; r < rows; r++)
-			lift_head(w, kern->max(w->psi + r * w->ld, w->dim));
+			lift_head(w, kern->max(w->psi + r * w->ld, exps));
 		for (size_t r = 0; r < rows; r++)
-			kern->exp_shift(w->psi + r * w->ld, w->psi + r * w->ld, *top, w->dim);
+			kern->exp_shift(w->psi + r * w->ld, w->psi + r * w->ld, *top, exps);
 	} else if (w->map->kind == FEATURE_CHANNEL) {
 		for (size_t f = 0; f < w->dim; f++) {
 			float m = top[f];
@@ -221,13 +228,13 @@ static void absorb_range(const struct work *w, size_t j0, size_t j1)
 static void combine(const struct work *w, struct state into, struct state later, size_t keys)
 {
 	const struct kern *kern = w->c->kern;
-	float gamma = w->map->decay < 1 ? (float)pow((double)w->map->decay, (double)keys) : 1;
+	float gamma = w->map->decay < 1 ? (float)pow(w->map->decay, (double)keys) : 1;
 	bool channel = w->map->kind == FEATURE_CHANNEL;
 
 	for (size_t f = 0; f < w->dim; f++) {
 		float a = gamma, b = 1, *m = into.top + (channel ? f : 0);
 		float m2 = later.top[channel ? f : 0];
-		if (w->map->kind != FEATURE_PLAIN) {
+		if (f < exponents(w->map)) {
 			float top = m2 > *m ? m2 : *m;
 			a = expf(*m - top);
 			b = expf(m2 - top);
@@ -244,19 +251,29 @@ static void combine(const struct work *w, struct state into, struct state later,
 
 /* ---- outputs ---- */
 
-/* out[r] /= den[r]; nothing to divide by makes a zero row. Features of both
+static float divisor(const struct work *w, size_t i, float den)
+{
+	const struct feature_map *map = w->map;
+
+	if (map->divisor)
+		return map->divisor(w->c, i, den);
+	den += map->eps;
+	return fabsf(den) < map->den_min ? copysignf(map->den_min, den) : den;
+}
+
+/* Divides the rows; nothing to divide by makes a zero row. Features of both
  * signs can make a denominator negative: it is used as it is, and counted. */
 static void divide(const struct work *w, size_t i0, size_t rows)
 {
 	const struct attn_call *c = w->c;
 
 	for (size_t r = 0; w->map->normalise && r < rows; r++) {
-		float *out = (float *)c->out + (i0 + r) * c->ldo;
-		if (w->den[r] == 0)
+		float *out = (float *)c->out + (i0 + r) * c->ldo, by = divisor(w, i0 + r, w->den[r]);
+		if (by == 0)
 			memset(out, 0, c->shape->d_v * sizeof *out);
 		else
-			c->kern->scale(out, 1 / w->den[r], c->shape->d_v);
-		if (c->stats && w->den[r] <= 0)
+			c->kern->scale(out, 1 / by, c->shape->d_v);
+		if (c->stats && (w->den[r] <= 0 || w->den[r] < w->map->den_min))
 			c->stats->clamped_rows += 1;
 	}
 }
@@ -311,7 +328,7 @@ static size_t safe_rows(const struct work *w, size_t rows)
 	float first = 0, m = w->state.top[0];
 
 	for (size_t r = 0; r < rows; r++) {
-		float top = w->c->kern->max(w->psi + r * w->ld, w->dim);
+		float top = w->c->kern->max(w->psi + r * w->ld, exponents(w->map));
 		m = top > m ? top : m;
 		if (r == 0)
 			first = m;

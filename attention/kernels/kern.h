@@ -110,6 +110,16 @@ struct kern {
 	/* y = exp(x - shift), y may be x; returns the sum of y. */
 	float (*exp_shift)(float *y, const float *x, float shift, size_t n);
 	void (*elu1)(float *y, const float *x, size_t n); /* elu(x) + 1; y may be x */
+	/* y = a max(x, 0) + b; y may be x. */
+	void (*relu)(float *y, const float *x, float a, float b, size_t n);
+	/* Element by element; y may be x or z. */
+	void (*mul)(float *y, const float *x, const float *z, size_t n); /* x z */
+	void (*div)(float *y, const float *x, const float *z, size_t n); /* x / z */
+	/* y (d (d + 1) / 2): x[a] x[b] for a <= b by rows of a, squares times
+	 * `square`. */
+	void (*pairs)(float *y, const float *x, float square, size_t d);
+	/* Absolute error 2e-7 for |x| < 1e4; s may be x. */
+	void (*sincos)(float *s, float *c, const float *x, size_t n);
 };
 
 extern const struct kern kern_scalar;

@@ -196,6 +196,41 @@ static void elu1(float *y, const float *x, size_t n)
 		y[i] = x[i] > 0 ? x[i] + 1 : expf(x[i]);
 }
 
+static void relu(float *y, const float *x, float a, float b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = a * (x[i] > 0 ? x[i] : 0) + b;
+}
+
+static void mul(float *y, const float *x, const float *z, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] * z[i];
+}
+
+/* `div` is taken by the C library. */
+static void divide(float *y, const float *x, const float *z, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] / z[i];
+}
+
+static void pairs(float *y, const float *x, float square, size_t d)
+{
+	for (size_t a = 0; a < d; a++)
+		for (size_t b = a; b < d; b++)
+			*y++ = (a == b ? square : 1) * (x[a] * x[b]);
+}
+
+static void sine_cosine(float *s, float *c, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float angle = x[i];
+		s[i] = sinf(angle);
+		c[i] = cosf(angle);
+	}
+}
+
 const struct kern kern_scalar = {
 	.isa = "scalar",
 	.lanes = LANES,
@@ -216,4 +251,9 @@ const struct kern kern_scalar = {
 	.scale = scale,
 	.exp_shift = exp_shift,
 	.elu1 = elu1,
+	.relu = relu,
+	.mul = mul,
+	.div = divide,
+	.pairs = pairs,
+	.sincos = sine_cosine,
 };

@@ -569,6 +569,88 @@ static void row_elu1(float *y, const float *x, size_t n)
 		v_store_part(y + i, elu1(v_load_part(x + i, n - i)), n - i);
 }
 
+static void row_relu(float *y, const float *x, float a, float b, size_t n)
+{
+	vf f = v_set1(a), shift = v_set1(b), zero = v_set1(0);
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_fma(f, v_max(v_load(x + i), zero), shift));
+	if (i < n)
+		v_store_part(y + i, v_fma(f, v_max(v_load_part(x + i, n - i), zero), shift), n - i);
+}
+
+static void row_mul(float *y, const float *x, const float *z, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_load(x + i) * v_load(z + i));
+	if (i < n)
+		v_store_part(y + i, v_load_part(x + i, n - i) * v_load_part(z + i, n - i), n - i);
+}
+
+static void row_div(float *y, const float *x, const float *z, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_load(x + i) / v_load(z + i));
+	for (; i < n; i++)
+		y[i] = x[i] / z[i];
+}
+
+static void row_pairs(float *y, const float *x, float square, size_t d)
+{
+	for (size_t a = 0; a < d; y += d - a, a++) {
+		vf f = v_set1(x[a]);
+		size_t i = a;
+		for (; i + VL <= d; i += VL)
+			v_store(y + i - a, f * v_load(x + i));
+		if (i < d)
+			v_store_part(y + i - a, f * v_load_part(x + i, d - i), d - i);
+		y[0] = square * (x[a] * x[a]);
+	}
+}
+
+/* x = quarter pi/2 + f, |f| <= pi/4, pi/2 in two parts; the polynomials of
+ * Cephes' sinf and cosf on f; the quadrant exchanges them and sets the signs. */
+INLINE void v_sincos(vf x, vf *s, vf *c)
+{
+	vf one = v_set1(1), quarter = v_round(x * v_set1(0.636619772f));
+	vf f = v_fma(quarter, v_set1(-1.57079637f), x);
+	f = v_fma(quarter, v_set1(4.37113883e-8f), f);
+	vf z = f * f, sine = v_fma(v_set1(-1.9515295891e-4f), z, v_set1(8.3321608736e-3f));
+	sine = v_fma(sine, z, v_set1(-1.6666654611e-1f));
+	sine = v_fma(sine * z, f, f);
+	vf cosine = v_fma(v_set1(2.443315711809948e-5f), z, v_set1(-1.388731625493765e-3f));
+	cosine = v_fma(cosine, z, v_set1(4.166664568298827e-2f));
+	cosine = v_fma(cosine * z, z, v_fma(z, v_set1(-0.5f), one));
+	/* 0 .. 3; v_round(m / 4 - 3/8) is the floor of m / 4. */
+	vf q = quarter - v_set1(4) * v_round(v_fma(quarter, v_set1(0.25f), v_set1(-0.375f)));
+	vf odd = q - v_set1(2) * v_round(v_fma(q, v_set1(0.5f), v_set1(-0.25f)));
+	vf middle = q - v_set1(1.5f);
+	*s = v_if_positive(odd, cosine, sine) * v_if_positive(middle, v_set1(-1), one);
+	*c = v_if_positive(odd, sine, cosine) * v_if_positive(one - middle * middle, v_set1(-1), one);
+}
+
+static void row_sincos(float *s, float *c, const float *x, size_t n)
+{
+	vf a, b;
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL) {
+		v_sincos(v_load(x + i), &a, &b);
+		v_store(s + i, a);
+		v_store(c + i, b);
+	}
+	if (i < n) {
+		v_sincos(v_load_part(x + i, n - i), &a, &b);
+		v_store_part(s + i, a, n - i);
+		v_store_part(c + i, b, n - i);
+	}
+}
+
 const struct kern TABLE = {
 	.isa = ISA,
 	.lanes = LANES,
@@ -589,4 +671,9 @@ const struct kern TABLE = {
 	.scale = row_scale,
 	.exp_shift = row_exp_shift,
 	.elu1 = row_elu1,
+	.relu = row_relu,
+	.mul = row_mul,
+	.div = row_div,
+	.pairs = row_pairs,
+	.sincos = row_sincos,
 };

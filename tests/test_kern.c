@@ -302,7 +302,7 @@ static struct tile_case tile_case_new(const struct kern *kern, size_t rows, size
 	for (size_t j = 0; j < n; j++)
 		c.bits[j] = (uint32_t)(attn_random_uniform(seed, 3, drawn++) * 65536);
 	c.work = aligned_alloc(64, floats * sizeof(float) + 64);
-	c.t = (struct kern_tile){ .d = d, .d_v = d_v };
+	c.t = (struct kern_tile){ .d = d, .d_v = d_v, .turns = 1 };
 	c.t.q = c.work;
 	c.t.acc = c.t.q + d * lanes;
 	c.t.max = c.t.acc + d_v * lanes;

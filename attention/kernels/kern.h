@@ -39,6 +39,12 @@ struct kern_tile {
 	float *max; /* lanes: running maximum score */
 	float *sum; /* lanes: running sum of weights, relative to max */
 	float *p;   /* (block + 16) x lanes: work space of tile_step */
+
+	/* The next block of keys and values, which tile_step fetches towards L2
+	 * while it computes; NULL: none. Tiles that take the same block share the
+	 * fetching evenly: this one is number `turn` of `turns`, 1, 2, 4 or 8. */
+	const float *next_k, *next_v;
+	size_t turn, turns;
 };
 
 /* Which of a block's keys a lane sees. NULL instead of a mask: all of them. */

@@ -97,11 +97,23 @@ static void tile_load(const struct kern_tile *t, const float *q, size_t ldq, siz
 	}
 }
 
-/* Scores of KR keys: p[r] = q . k[r], and their maximum. While it computes it
- * fetches the next KR keys and this group's values: without that the latency
- * of memory adds to the arithmetic once keys no longer fit L2. */
-INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR],
-                   size_t ahead, const float *v, size_t ldv, size_t d_v, float *p, vf top[QV])
+/* One channel of KR keys. */
+INLINE void scores_channel(const float *q, const float *k, const size_t row[KR], vf acc[KR][QV])
+{
+	vf qc[QV];
+
+	UNROLL for (size_t u = 0; u < QV; u++)
+		qc[u] = v_load(q + u * VL);
+	UNROLL for (size_t r = 0; r < KR; r++) {
+		vf kr = v_set1(k[row[r]]);
+		UNROLL for (size_t u = 0; u < QV; u++)
+			acc[r][u] = v_fma(kr, qc[u], acc[r][u]);
+	}
+}
+
+/* Scores of KR keys: p[r] = q . k[r], and their maximum. */
+INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR], float *p,
+                   vf top[QV])
 {
 	vf acc[KR][QV];
 	size_t c = 0;
@@ -109,32 +121,11 @@ INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR
 	UNROLL for (size_t r = 0; r < KR; r++)
 		UNROLL for (size_t u = 0; u < QV; u++)
 			acc[r][u] = v_set1(0);
-	for (; c + 16 <= d; c += 16) {
-		UNROLL for (size_t e = 0; e < 16; e++) {
-			const float *kc = k + c + e;
-			if (e % (16 / KR) == 0 && e / (16 / KR) < KR) {
-				size_t r = e / (16 / KR);
-				v_prefetch(k + c + row[r] + ahead);
-				if (c < d_v)
-					v_prefetch_far(v + c + r * ldv);
-			}
-			vf qc[QV];
-			UNROLL for (size_t u = 0; u < QV; u++)
-				qc[u] = v_load(q + (c + e) * LANES + u * VL);
-			UNROLL for (size_t r = 0; r < KR; r++) {
-				vf kr = v_set1(kc[row[r]]);
-				UNROLL for (size_t u = 0; u < QV; u++)
-					acc[r][u] = v_fma(kr, qc[u], acc[r][u]);
-			}
-		}
-	}
-	for (; c < d; c++) {
-		UNROLL for (size_t r = 0; r < KR; r++) {
-			vf kr = v_set1(k[c + row[r]]);
-			UNROLL for (size_t u = 0; u < QV; u++)
-				acc[r][u] = v_fma(kr, v_load(q + c * LANES + u * VL), acc[r][u]);
-		}
-	}
+	for (; c + 16 <= d; c += 16)
+		UNROLL for (size_t e = 0; e < 16; e++)
+			scores_channel(q + (c + e) * LANES, k + c + e, row, acc);
+	for (; c < d; c++)
+		scores_channel(q + c * LANES, k + c, row, acc);
 	UNROLL for (size_t r = 0; r < KR; r++) {
 		UNROLL for (size_t u = 0; u < QV; u++) {
 			v_store(p + r * LANES + u * VL, acc[r][u]);
@@ -164,9 +155,11 @@ static void edge(float *p, size_t n, const struct kern_mask *mask, const float *
 	}
 }
 
-/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..): the rescaling is free. */
+/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..): the rescaling is free.
+ * Fetches n * step bytes of the next block, a little with every key: in bursts
+ * the fetches would wait for each other, and the arithmetic for them. */
 INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_t n,
-                   const vf alpha[QV], const size_t dr)
+                   const vf alpha[QV], const char *fetch, size_t step, const size_t dr)
 {
 	vf a[DR][QV];
 
@@ -175,6 +168,7 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 			a[c][u] = v_load(acc + c * LANES + u * VL) * alpha[u];
 	for (size_t j = 0; j < n; j++) {
 		vf pj[QV];
+		v_prefetch_far(fetch + j * step);
 		UNROLL for (size_t u = 0; u < QV; u++)
 			pj[u] = v_load(p + j * LANES + u * VL);
 		UNROLL for (size_t c = 0; c < dr; c++) {
@@ -212,6 +206,33 @@ INLINE void weigh(const struct kern_tile *t, size_t n, const vf top[QV], vf alph
 		v_store(t->sum + u * VL, sum[u]);
 }
 
+/* This tile's share of the next block of keys and values, spread over the
+ * groups of channels of absorb(): the first half fetches keys, the second
+ * values, `step` bytes with every key. */
+struct share {
+	const char *k, *v;
+	size_t step, each; /* each: bytes a group */
+	size_t half;
+};
+
+INLINE struct share share_of(const struct kern_tile *t, size_t ldk, size_t ldv, size_t n)
+{
+	size_t half = (t->d_v / DR + 1) / 2 + !(t->d_v / DR), rows = half * n * t->turns;
+	size_t longest = (ldk > ldv ? ldk : ldv) * n * sizeof(float);
+	struct share s = { .half = half, .step = t->next_k ? longest / rows : 0 };
+
+	s.step = s.step < 64 ? s.step : 64;
+	s.each = s.step * n;
+	s.k = (const char *)(t->next_k ? t->next_k : t->p) + t->turn * half * s.each;
+	s.v = (const char *)(t->next_k ? t->next_v : t->p) + t->turn * half * s.each;
+	return s;
+}
+
+INLINE const char *share_part(const struct share *s, size_t group)
+{
+	return group < s->half ? s->k + group * s->each : s->v + (group - s->half) * s->each;
+}
+
 static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, const float *v,
                       size_t ldv, size_t n, const struct kern_mask *mask, const float *bias)
 {
@@ -225,8 +246,7 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 		 * and the surplus scores are never read. */
 		for (size_t r = 0; r < KR; r++)
 			row[r] = (j + r < n ? r : n - 1 - j) * ldk;
-		scores(t->q, t->d, k + j * ldk, row, KR * ldk, v + j * ldv, ldv, t->d_v,
-		       t->p + j * LANES, top);
+		scores(t->q, t->d, k + j * ldk, row, t->p + j * LANES, top);
 	}
 	if (mask || bias) {
 		for (size_t u = 0; u < QV; u++)
@@ -234,10 +254,12 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 		edge(t->p, n, mask, bias, top);
 	}
 	weigh(t, n, top, alpha);
+	struct share share = share_of(t, ldk, ldv, n);
 	for (; c + DR <= t->d_v; c += DR)
-		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, DR);
+		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share_part(&share, c / DR),
+		       share.step, DR);
 	for (; c < t->d_v; c++)
-		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, 1);
+		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share.v, 0, 1);
 }
 
 static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float *lse,
@@ -282,7 +304,7 @@ static void tile_scores(const struct kern_tile *t, const float *k, size_t ldk, s
 		bool whole = n - j >= KR;
 		for (size_t r = 0; r < KR; r++)
 			row[r] = (whole || j + r < n ? r : n - 1 - j) * ldk;
-		scores(t->q, t->d, k + j * ldk, row, KR * ldk, k, 0, 0, whole ? p + j * LANES : last, top);
+		scores(t->q, t->d, k + j * ldk, row, whole ? p + j * LANES : last, top);
 		for (size_t i = 0; !whole && i < (n - j) * LANES; i++)
 			p[j * LANES + i] = last[i];
 	}

@@ -15,7 +15,7 @@ attn_oracle_fn oracle_sliding_window, oracle_sparse_strided, oracle_longformer, 
 attn_oracle_fn oracle_linear_elu, oracle_taylor1, oracle_efficient, oracle_performer;
 attn_oracle_fn oracle_taylor2, oracle_cosformer, oracle_performer_relu, oracle_rfa, oracle_hedgehog;
 attn_oracle_fn oracle_linformer, oracle_nystrom;
-attn_oracle_fn oracle_retention, oracle_lightning;
+attn_oracle_fn oracle_retention, oracle_lightning, oracle_gla, oracle_deltanet;
 attn_oracle_fn oracle_uniform, oracle_null;
 
 /* ---- for the definitions themselves ---- */

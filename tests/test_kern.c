@@ -134,7 +134,7 @@ static void test_elementwise(void **state)
 		kern->elu1(z.x, x.x, n);
 		for (size_t i = 0; i < n; i++) {
 			double v = (double)x.x[i], want = v > 0 ? v + 1 : exp(v);
-			assert_near((double)z.x[i], want, EXP_ERROR * want, "elu1", n);
+			assert_near((double)z.x[i], want, (EXP_ERROR + 2 * fabs(v) * UNIT) * want, "elu1", n);
 		}
 		kern->relu(z.x, x.x, a, shift, n);
 		for (size_t i = 0; i < n; i++) {
@@ -245,6 +245,44 @@ static void test_mm(void **state)
 		buffer_free(&a);
 		buffer_free(&b);
 		buffer_free(&c);
+	}
+}
+
+static void test_rows(void **state)
+{
+	const struct kern *kern = kern_of(state);
+
+	for (size_t m = 1; m < 40; m += 3) {
+		for (size_t n = 1; n < 150; n += n / 2 + 1) {
+			struct buffer a = buffer_new(m * (n + 1), m % 4, 1), x = buffer_new(n, n % 4, 1);
+			struct buffer y = buffer_new(m, 1, 1), sum = buffer_new(n, 2, 1);
+			float *before = malloc(n * sizeof *before);
+			memcpy(before, sum.x, n * sizeof *before);
+			kern->rows_dot(y.x, a.x, n + 1, m, x.x, n);
+			kern->rows_add(sum.x, a.x, n + 1, m, n);
+			for (size_t i = 0; i < m; i++) {
+				double want = 0, size = 0;
+				for (size_t j = 0; j < n; j++) {
+					double p = (double)a.x[i * (n + 1) + j] * (double)x.x[j];
+					want += p;
+					size += fabs(p);
+				}
+				assert_near((double)y.x[i], want, (double)(n + 1) * UNIT * size, "rows_dot", n);
+			}
+			for (size_t j = 0; j < n; j++) {
+				double want = (double)before[j], size = fabs(want);
+				for (size_t i = 0; i < m; i++) {
+					want += (double)a.x[i * (n + 1) + j];
+					size += fabs((double)a.x[i * (n + 1) + j]);
+				}
+				assert_near((double)sum.x[j], want, (double)(m + 1) * UNIT * size, "rows_add", n);
+			}
+			free(before);
+			buffer_free(&a);
+			buffer_free(&x);
+			buffer_free(&y);
+			buffer_free(&sum);
+		}
 	}
 }
 
@@ -519,7 +557,7 @@ static const struct {
 	{ "axpy scale exp_shift elu1 relu mul div", test_elementwise },
 	{ "exp corners", test_exp_corners }, { "pairs", test_pairs },
 	{ "sincos", test_sincos }, { "mm", test_mm },
-	{ "transpose", test_transpose }, { "tile", test_tile },
+	{ "rows", test_rows },           { "transpose", test_transpose }, { "tile", test_tile },
 	{ "tile order", test_tile_order }, { "selection", test_selection },
 	{ "gather_sum", test_gather },
 };

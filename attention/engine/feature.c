@@ -7,10 +7,10 @@
 
 #include <string.h>
 
-/* Measured: causal chunks beyond 32 cost more inside the chunk than they save
+/* Measured: causal chunks beyond 16 cost more inside the chunk than they save
  * in updates of S; sums without order only need enough rows to fill the
  * matrix kernel while phi and S stay in L1. */
-enum { CAUSAL_CHUNK = 32, SUM_CHUNK = 64 };
+enum { CAUSAL_CHUNK = 16, SUM_CHUNK = 64 };
 
 /* A chunk whose exponents rise by more than this is split, so that tokens
  * before the rise are not flushed to zero by a maximum they must not see. */
@@ -41,7 +41,7 @@ struct work {
 	size_t chunk;
 	struct state state;
 	float *phi, *psi, *psi_t, *near; /* chunk x D, same, D x chunk, chunk x chunk */
-	float *den;                      /* chunk */
+	float *den, *near_den, *ones;    /* chunk each */
 	float *power;                    /* decay^0 .. decay^chunk */
 };
 
@@ -54,8 +54,8 @@ static size_t scratch_floats(const struct attn_shape *s, const struct feature_ma
 {
 	size_t chunk = chunk_of(s, map), ld = padded(map->dim);
 
-	return state_floats(s, map) + 2 * chunk * ld + ld * padded(chunk) + chunk * padded(chunk) + padded(chunk) +
-	       padded(chunk + 1);
+	return state_floats(s, map) + 2 * chunk * ld + ld * padded(chunk) + chunk * padded(chunk) +
+	       3 * padded(chunk) + padded(chunk + 1);
 }
 
 static struct state state_at(const struct attn_shape *s, const struct feature_map *map, float *mem)
@@ -96,7 +96,11 @@ static struct work work_init(const struct attn_call *c, const struct feature_map
 	w.psi_t = at += w.chunk * w.ld;
 	w.near = at += w.ld * padded(w.chunk);
 	w.den = at += w.chunk * padded(w.chunk);
+	w.near_den = at += padded(w.chunk);
+	w.ones = at += padded(w.chunk);
 	w.power = at + padded(w.chunk);
+	for (size_t i = 0; i < w.chunk; i++)
+		w.ones[i] = 1;
 	for (size_t i = 0; i <= w.chunk; i++)
 		w.power[i] = (float)pow(map->decay, (double)i);
 	return w;
@@ -193,20 +197,21 @@ static void exponentiate(const struct work *w, size_t rows)
 	}
 }
 
-/* s += psi^T v, z += column sums, for keys j0 .. j0 + rows in w->psi, which is
- * lost. */
+/* s += psi^T v, z += column sums, for keys j0 .. j0 + rows in w->psi. */
 static void absorb(const struct work *w, size_t j0, size_t rows)
 {
 	const struct attn_call *c = w->c;
 	size_t d_v = c->shape->d_v;
 
-	c->kern->mm(w->state.s, w->ld_v, w->psi, 1, w->ld, row(c->v, c->ldv, j0), c->ldv, w->dim,
-	            d_v, rows, true);
-	/* Rows first: a small constant added to a large sum again and again is
-	 * rounded the same way each time. */
-	for (size_t r = 1; r < rows; r++)
-		c->kern->axpy(w->psi, 1, w->psi + r * w->ld, w->dim);
-	c->kern->axpy(w->state.z, 1, w->psi, w->dim);
+	/* The chunk after the next: its turn comes too soon after this product. */
+	const struct kern_fetch next = {
+		.from = { row(c->k, c->ldk, j0 + 2 * rows), row(c->v, c->ldv, j0 + 2 * rows) },
+		.bytes = { rows * c->ldk * sizeof(float), rows * c->ldv * sizeof(float) },
+	};
+	c->kern->mm_fetch(w->state.s, w->ld_v, w->psi, 1, w->ld, row(c->v, c->ldv, j0), c->ldv, w->dim,
+	                  d_v, rows, true, &next);
+	if (w->map->normalise || w->map->kind == FEATURE_CHANNEL)
+		c->kern->rows_add(w->state.z, w->psi, w->ld, rows, w->dim);
 	count(w, 2.0 * (double)(rows * w->dim * d_v) + norm_flops(w, rows));
 }
 
@@ -288,10 +293,14 @@ static void read_state(const struct work *w, size_t i0, size_t rows, bool accumu
 	const struct attn_call *c = w->c;
 	size_t d_v = c->shape->d_v;
 
-	c->kern->mm((float *)c->out + i0 * c->ldo, c->ldo, w->phi, w->ld, 1, w->state.s, w->ld_v,
-	            rows, d_v, w->dim, accumulate);
-	for (size_t r = 0; w->map->normalise && r < rows; r++)
-		w->den[r] = c->kern->dot(w->phi + r * w->ld, w->state.z, w->dim);
+	const struct kern_fetch next = {
+		.from = { row(c->q, c->ldq, i0 + 2 * rows), row(c->out, c->ldo, i0 + 2 * rows) },
+		.bytes = { rows * c->ldq * sizeof(float), rows * c->ldo * sizeof(float) },
+	};
+	c->kern->mm_fetch((float *)c->out + i0 * c->ldo, c->ldo, w->phi, w->ld, 1, w->state.s,
+	                  w->ld_v, rows, d_v, w->dim, accumulate, &next);
+	if (w->map->normalise)
+		c->kern->rows_dot(w->den, w->phi, w->ld, rows, w->state.z, w->dim);
 	count(w, 2.0 * (double)(rows * w->dim * d_v) + 2 * norm_flops(w, rows));
 }
 
@@ -321,8 +330,10 @@ static void read_near(const struct work *w, size_t i0, size_t j0, size_t rows)
 
 	c->kern->mm((float *)c->out + i0 * c->ldo, c->ldo, w->near, ld, 1, row(c->v, c->ldv, j0),
 	            c->ldv, rows, d_v, rows, true);
-	for (size_t r = 0; w->map->normalise && r < rows; r++)
-		w->den[r] += c->kern->sum(w->near + r * ld, rows);
+	if (w->map->normalise) {
+		c->kern->rows_dot(w->near_den, w->near, ld, rows, w->ones, rows);
+		c->kern->axpy(w->den, 1, w->near_den, rows);
+	}
 	count(w, 2.0 * (double)(rows * rows * d_v));
 }
 

@@ -53,6 +53,13 @@ struct kern_mask {
 	const uint32_t *bits;   /* keys: bit r = lane r sees the key, or NULL */
 };
 
+/* Memory that mm_fetch brings towards L2 beside its arithmetic: two stretches
+ * that the next products will read. Either may be empty. */
+struct kern_fetch {
+	const void *from[2];
+	size_t bytes[2];
+};
+
 struct kern {
 	const char *isa;
 	size_t lanes; /* queries of a tile, <= KERN_MAX_LANES, a power of two */
@@ -93,10 +100,21 @@ struct kern {
 
 	/* c (m x n, ldc) = a b, or += with accumulate. a (m x k) has strides:
 	 * element (i, l) is a[i * rsa + l * csa]; b (k x n, ldb) is row-major. For
-	 * operands that stay in cache: nothing is packed. */
+	 * operands that stay in cache: nothing is packed. What is there is added
+	 * last, here and in rows_add: a small constant that is added to a large
+	 * sum again and again would be rounded the same way each time. */
 	void (*mm)(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
 	           const float *b, size_t ldb, size_t m, size_t n, size_t k,
 	           bool accumulate);
+
+	/* The same with accumulate = true or false, and a fetch. */
+	void (*mm_fetch)(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
+	                 const float *b, size_t ldb, size_t m, size_t n, size_t k,
+	                 bool accumulate, const struct kern_fetch *fetch);
+
+	/* y[i] = row i of a (m x n, lda) . x; y (n) += the sum of the rows of a. */
+	void (*rows_dot)(float *y, const float *a, size_t lda, size_t m, const float *x, size_t n);
+	void (*rows_add)(float *y, const float *a, size_t lda, size_t m, size_t n);
 
 	/* y (cols x rows, ldy) = x^T, x (rows x cols, ldx). */
 	void (*transpose)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows,

@@ -125,12 +125,20 @@ static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, con
 {
 	for (size_t i = 0; i < m; i++) {
 		for (size_t j = 0; j < n; j++) {
-			float sum = accumulate ? c[i * ldc + j] : 0;
+			float sum = 0;
 			for (size_t l = 0; l < k; l++)
 				sum += a[i * rsa + l * csa] * b[l * ldb + j];
-			c[i * ldc + j] = sum;
+			c[i * ldc + j] = accumulate ? c[i * ldc + j] + sum : sum;
 		}
 	}
+}
+
+static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
+                     size_t ldb, size_t m, size_t n, size_t k, bool accumulate,
+                     const struct kern_fetch *fetch)
+{
+	(void)fetch;
+	mm(c, ldc, a, rsa, csa, b, ldb, m, n, k, accumulate);
 }
 
 static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols)
@@ -165,6 +173,22 @@ static float dot(const float *x, const float *y, size_t n)
 	for (size_t i = 0; i < n; i++)
 		s += x[i] * y[i];
 	return s;
+}
+
+static void rows_dot(float *y, const float *a, size_t lda, size_t m, const float *x, size_t n)
+{
+	for (size_t i = 0; i < m; i++)
+		y[i] = dot(a + i * lda, x, n);
+}
+
+static void rows_add(float *y, const float *a, size_t lda, size_t m, size_t n)
+{
+	for (size_t j = 0; j < n; j++) {
+		float sum = 0;
+		for (size_t i = 0; i < m; i++)
+			sum += a[i * lda + j];
+		y[j] += sum;
+	}
 }
 
 static void axpy(float *y, float a, const float *x, size_t n)
@@ -243,6 +267,9 @@ const struct kern kern_scalar = {
 	.lanes_collect = lanes_collect,
 	.gather_sum = gather_sum,
 	.mm = mm,
+	.mm_fetch = mm_fetch,
+	.rows_dot = rows_dot,
+	.rows_add = rows_add,
 	.transpose = transpose,
 	.max = max,
 	.sum = sum,

@@ -376,20 +376,35 @@ static void gather_sum(float *out, size_t d_v, const float *v, size_t ldv, const
 
 /* ---- matrices ---------------------------------------------------------- */
 
-/* mr rows times nv vectors of c; `part` > 0: the last vector has part floats. */
-INLINE void mm_micro(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
-                     const float *b, size_t ldb, size_t k, bool accumulate, const size_t mr,
-                     const size_t nv, size_t part)
+/* A product in the making: where its operands lie, and what it fetches, a
+ * little with every step, the two stretches in turn. */
+struct product {
+	float *c;
+	const float *a, *b;
+	size_t ldc, rsa, csa, ldb, k;
+	bool accumulate;
+	const char *fetch[2];
+	size_t step[2], calls;
+};
+
+/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats. */
+INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, const size_t nv,
+                     size_t part)
 {
+	float *c = x->c + i0 * x->ldc + j0;
+	const float *a = x->a + i0 * x->rsa, *b = x->b + j0;
+	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	const char *fetch = x->fetch[turn];
+	size_t step = x->step[turn];
 	vf acc[MR][NV];
 
+	x->fetch[turn] += k * step;
 	UNROLL for (size_t i = 0; i < mr; i++)
 		UNROLL for (size_t u = 0; u < nv; u++)
-			acc[i][u] = !accumulate ? v_set1(0)
-			            : part && u == nv - 1 ? v_load_part(c + i * ldc + u * VL, part)
-			                                  : v_load(c + i * ldc + u * VL);
+			acc[i][u] = v_set1(0);
 	for (size_t l = 0; l < k; l++) {
 		vf bl[NV];
+		v_prefetch_far(fetch + l * step);
 		UNROLL for (size_t u = 0; u < nv; u++)
 			bl[u] = part && u == nv - 1 ? v_load_part(b + l * ldb + u * VL, part)
 			                            : v_load(b + l * ldb + u * VL);
@@ -401,38 +416,115 @@ INLINE void mm_micro(float *c, size_t ldc, const float *a, size_t rsa, size_t cs
 	}
 	UNROLL for (size_t i = 0; i < mr; i++) {
 		UNROLL for (size_t u = 0; u < nv; u++) {
-			if (part && u == nv - 1)
-				v_store_part(c + i * ldc + u * VL, acc[i][u], part);
+			float *to = c + i * ldc + u * VL;
+			bool partial = part && u == nv - 1;
+			vf sum = acc[i][u];
+			if (x->accumulate)
+				sum += partial ? v_load_part(to, part) : v_load(to);
+			if (partial)
+				v_store_part(to, sum, part);
 			else
-				v_store(c + i * ldc + u * VL, acc[i][u]);
+				v_store(to, sum);
 		}
 	}
 }
 
 /* All rows of one column panel of nv vectors. */
-INLINE void mm_panel(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
-                     const float *b, size_t ldb, size_t m, size_t k, bool accumulate,
-                     const size_t nv, size_t part)
+INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part)
 {
 	size_t i = 0;
 
 	for (; i + MR <= m; i += MR)
-		mm_micro(c + i * ldc, ldc, a + i * rsa, rsa, csa, b, ldb, k, accumulate, MR, nv, part);
+		mm_micro(x, i, j, MR, nv, part);
 	for (; i < m; i++)
-		mm_micro(c + i * ldc, ldc, a + i * rsa, rsa, csa, b, ldb, k, accumulate, 1, nv, part);
+		mm_micro(x, i, j, 1, nv, part);
+}
+
+static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
+                     size_t ldb, size_t m, size_t n, size_t k, bool accumulate,
+                     const struct kern_fetch *fetch)
+{
+	struct product x = { .c = c, .a = a, .b = b, .ldc = ldc, .rsa = rsa, .csa = csa, .ldb = ldb,
+		             .k = k, .accumulate = accumulate };
+	size_t j = 0, steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
+
+	for (size_t u = 0; u < 2; u++) {
+		size_t step = steps ? fetch->bytes[u] / steps : 0;
+		x.fetch[u] = fetch->bytes[u] ? fetch->from[u] : (const void *)b;
+		x.step[u] = step < 64 ? step : 64;
+	}
+	for (; j + NV * VL <= n; j += NV * VL)
+		mm_panel(&x, m, j, NV, 0);
+	for (; j + VL <= n; j += VL)
+		mm_panel(&x, m, j, 1, 0);
+	if (j < n)
+		mm_panel(&x, m, j, 1, n - j);
 }
 
 static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
                size_t ldb, size_t m, size_t n, size_t k, bool accumulate)
 {
+	const struct kern_fetch nothing = { .bytes = { 0, 0 } };
+
+	mm_fetch(c, ldc, a, rsa, csa, b, ldb, m, n, k, accumulate, &nothing);
+}
+
+/* VL rows at a time: each has an accumulator, and one transpose sums them all. */
+static void rows_dot(float *y, const float *a, size_t lda, size_t m, const float *x, size_t n)
+{
+	for (size_t i = 0; i < m; i += VL) {
+		size_t rows = m - i < VL ? m - i : VL, j = 0;
+		vf acc[VL], sum = v_set1(0);
+		UNROLL for (size_t r = 0; r < VL; r++)
+			acc[r] = v_set1(0);
+		for (; rows == VL && j + VL <= n; j += VL) {
+			vf xj = v_load(x + j);
+			UNROLL for (size_t r = 0; r < VL; r++)
+				acc[r] = v_fma(v_load(a + (i + r) * lda + j), xj, acc[r]);
+		}
+		for (; j < n; j += VL) {
+			size_t part = n - j < VL ? n - j : VL;
+			vf xj = part < VL ? v_load_part(x + j, part) : v_load(x + j);
+			for (size_t r = 0; r < rows; r++) {
+				const float *at = a + (i + r) * lda + j;
+				acc[r] = v_fma(part < VL ? v_load_part(at, part) : v_load(at), xj, acc[r]);
+			}
+		}
+		v_transpose(acc);
+		UNROLL for (size_t r = 0; r < VL; r++)
+			sum += acc[r];
+		if (rows == VL)
+			v_store(y + i, sum);
+		else
+			v_store_part(y + i, sum, rows);
+	}
+}
+
+static void rows_add(float *y, const float *a, size_t lda, size_t m, size_t n)
+{
 	size_t j = 0;
 
-	for (; j + NV * VL <= n; j += NV * VL)
-		mm_panel(c + j, ldc, a, rsa, csa, b + j, ldb, m, k, accumulate, NV, 0);
-	for (; j + VL <= n; j += VL)
-		mm_panel(c + j, ldc, a, rsa, csa, b + j, ldb, m, k, accumulate, 1, 0);
-	if (j < n)
-		mm_panel(c + j, ldc, a, rsa, csa, b + j, ldb, m, k, accumulate, 1, n - j);
+	for (; j + 4 * VL <= n; j += 4 * VL) {
+		vf sum[4];
+		UNROLL for (size_t u = 0; u < 4; u++)
+			sum[u] = v_set1(0);
+		for (size_t i = 0; i < m; i++)
+			UNROLL for (size_t u = 0; u < 4; u++)
+				sum[u] += v_load(a + i * lda + j + u * VL);
+		UNROLL for (size_t u = 0; u < 4; u++)
+			v_store(y + j + u * VL, v_load(y + j + u * VL) + sum[u]);
+	}
+	for (; j < n; j += VL) {
+		size_t part = n - j < VL ? n - j : VL;
+		vf sum = v_set1(0);
+		for (size_t i = 0; i < m; i++)
+			sum += part < VL ? v_load_part(a + i * lda + j, part) : v_load(a + i * lda + j);
+		sum += part < VL ? v_load_part(y + j, part) : v_load(y + j);
+		if (part < VL)
+			v_store_part(y + j, sum, part);
+		else
+			v_store(y + j, sum);
+	}
 }
 
 static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols)
@@ -554,9 +646,13 @@ static float row_exp_shift(float *y, const float *x, float shift, size_t n)
 	return sum;
 }
 
+/* Here e^x through 2^(x log2 e) is enough: rounding the product costs |x| u of
+ * an e^x that is as small as |x| is large. */
 INLINE vf elu1(vf x)
 {
-	return v_if_positive(x, x + v_set1(1), v_exp(v_min(x, v_set1(0))));
+	vf e = v_exp2(v_min(x, v_set1(0)) * v_set1(KERN_LOG2E));
+
+	return v_if_positive(x, x + v_set1(1), e);
 }
 
 static void row_elu1(float *y, const float *x, size_t n)
@@ -663,6 +759,9 @@ const struct kern TABLE = {
 	.lanes_collect = lanes_collect,
 	.gather_sum = gather_sum,
 	.mm = mm,
+	.mm_fetch = mm_fetch,
+	.rows_dot = rows_dot,
+	.rows_add = rows_add,
 	.transpose = transpose,
 	.max = row_max,
 	.sum = row_sum,

@@ -21,7 +21,7 @@
 #include <string.h>
 
 enum { L2NORM, CHUNK };
-enum { DEFAULT_CHUNK = 32, MAX_CHUNK = 256, SOLVE_ROWS = 8 };
+enum { DEFAULT_CHUNK = 16, MAX_CHUNK = 256, SOLVE_ROWS = 8 };
 
 static const struct attn_param params[] = {
 	{ "l2norm", "keys are divided by their length", ATTN_FLAG, 1, 0, 1, NULL },
@@ -142,19 +142,30 @@ static void solve(const struct work *w, size_t t, size_t rows)
 	}
 }
 
+/* Rows [t, t + rows) of two inputs, to be fetched beside a product; what lies
+ * behind the end is never touched, only named. */
+static struct kern_fetch rows_of(const float *x, size_t ldx, const float *y, size_t ldy, size_t t,
+                                 size_t rows)
+{
+	return (struct kern_fetch){ .from = { x + t * ldx, y + t * ldy },
+		                    .bytes = { rows * ldx * sizeof *x, rows * ldy * sizeof *y } };
+}
+
 static void chunk(const struct work *w, size_t t, size_t rows)
 {
 	const struct attn_call *c = w->c;
 	const struct kern *kern = c->kern;
 	size_t d = c->shape->d, d_v = w->d_v;
 	float *out = (float *)c->out + t * c->ldo + w->v0;
+	const struct kern_fetch q_k = rows_of(c->q, c->ldq, c->k, c->ldk, t + rows, rows);
+	const struct kern_fetch v_out = rows_of(c->v, c->ldv, c->out, c->ldo, t + rows, rows);
 
 	load(w, t, rows);
 	weigh(w, t, rows);
 	solve(w, t, rows);
-	kern->mm(out, c->ldo, w->q, w->ld, 1, w->s, w->ld_v, rows, d_v, d, false);
+	kern->mm_fetch(out, c->ldo, w->q, w->ld, 1, w->s, w->ld_v, rows, d_v, d, false, &q_k);
 	kern->mm(out, c->ldo, w->near, w->ld_c, 1, w->u, w->ld_v, rows, d_v, rows, true);
-	kern->mm(w->s, w->ld_v, w->k, 1, w->ld, w->u, w->ld_v, d, d_v, rows, true);
+	kern->mm_fetch(w->s, w->ld_v, w->k, 1, w->ld, w->u, w->ld_v, d, d_v, rows, true, &v_out);
 	if (c->stats)
 		c->stats->flops_executed += (double)(rows * (rows * (4 * d + 2 * d_v) + (rows - 1) * d_v +
 		                                             6 * d * d_v));

@@ -92,6 +92,15 @@ static void count(const struct work *w, size_t flops)
 		w->c->stats->flops_executed += (double)flops;
 }
 
+/* Rows [t, t + rows) of two inputs, to be fetched beside a product; what lies
+ * behind the end is never touched, only named. */
+static struct kern_fetch rows_of(const float *x, size_t ldx, const float *y, size_t ldy, size_t t,
+                                 size_t rows)
+{
+	return (struct kern_fetch){ .from = { x + t * ldx, y + t * ldy },
+		                    .bytes = { rows * ldx * sizeof *x, rows * ldy * sizeof *y } };
+}
+
 static void reset(const struct work *w)
 {
 	memset(w->s, 0, sum_floats(w->c->shape) * sizeof(float));
@@ -142,9 +151,10 @@ static void absorb(const struct work *w, size_t t, size_t rows)
 {
 	const struct attn_call *c = w->c;
 	size_t d = c->shape->d, d_v = c->shape->d_v;
+	const struct kern_fetch next = rows_of(c->k, c->ldk, c->v, c->ldv, t + 2 * rows, rows);
 
-	c->kern->mm(w->s, w->ld_v, w->k, 1, w->ld, (const float *)c->v + t * c->ldv, c->ldv, d, d_v, rows,
-	            true);
+	c->kern->mm_fetch(w->s, w->ld_v, w->k, 1, w->ld, (const float *)c->v + t * c->ldv, c->ldv, d, d_v,
+	                  rows, true, &next);
 	count(w, 2 * rows * d * d_v);
 }
 
@@ -155,6 +165,8 @@ static void emit(const struct work *w, size_t t, size_t rows)
 	const struct kern *kern = c->kern;
 	size_t d = c->shape->d, d_v = c->shape->d_v, ld_c = padded(w->chunk);
 	float *out = (float *)c->out + t * c->ldo;
+	const struct kern_fetch next = rows_of(c->q, c->ldq, c->out, c->ldo, t + rows, rows);
+	const struct kern_fetch gates = rows_of(w->gate, d, w->gate, d, t + 2 * rows, rows / 2);
 
 	for (size_t r = 0; r < rows; r++) {
 		float *q = w->q + r * w->ld;
@@ -165,9 +177,9 @@ static void emit(const struct work *w, size_t t, size_t rows)
 	kern->mm(w->near, ld_c, w->q, w->ld, 1, w->k_t, ld_c, rows, rows, d, false);
 	for (size_t r = 0; r < rows; r++)
 		memset(w->near + r * ld_c + r + 1, 0, (rows - r - 1) * sizeof(float));
-	kern->mm(out, c->ldo, w->q, w->ld, 1, w->s, w->ld_v, rows, d_v, d, false);
-	kern->mm(out, c->ldo, w->near, ld_c, 1, (const float *)c->v + t * c->ldv, c->ldv, rows, d_v, rows,
-	         true);
+	kern->mm_fetch(out, c->ldo, w->q, w->ld, 1, w->s, w->ld_v, rows, d_v, d, false, &next);
+	kern->mm_fetch(out, c->ldo, w->near, ld_c, 1, (const float *)c->v + t * c->ldv, c->ldv, rows, d_v,
+	               rows, true, &gates);
 	count(w, 2 * rows * (rows * (d + d_v) + d * d_v));
 }
 

@@ -127,14 +127,13 @@ struct attn_oracle_call {
 	const size_t *rows;         /* n_rows query indices */
 	size_t n_rows;
 	double *out;                /* n_rows x d_v */
-	/* Scratch of at least attn_oracle_doubles() doubles. */
-	double *work;
+	/* Work space, owned by the caller and freed by it after the call; never
+	 * NULL: an owner that cannot give it does not return. */
+	double *(*alloc)(void *owner, size_t doubles);
+	void *owner;
 };
 
 typedef void attn_oracle_fn(const struct attn_oracle_call *);
-
-/* Doubles of work space that any oracle may use for this shape. */
-size_t attn_oracle_doubles(const struct attn_shape *shape);
 
 struct attn_grad; /* the backward slot: not defined yet */
 struct attn_decode; /* the decode slot: not defined yet */

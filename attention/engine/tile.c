@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Blocks of keys, edges and the division of work for the tile kernels. */
+#include "tile.h"
+
+#include <stdatomic.h>
+
+static size_t aligned(size_t floats)
+{
+	return (floats + 15) / 16 * 16;
+}
+
+size_t tile_scratch_bytes(size_t d, size_t d_v)
+{
+	size_t lanes = KERN_MAX_LANES;
+
+	return sizeof(float) * (aligned(d * lanes) + aligned(d_v * lanes) + 2 * aligned(lanes) +
+	                        (KERN_MAX_BLOCK + 16) * lanes);
+}
+
+void tile_init(struct tile *t, const struct attn_call *call, void *mem, size_t d, size_t d_v)
+{
+	size_t lanes = call->kern->lanes;
+	float *at = mem;
+
+	t->call = call;
+	t->k.d = d;
+	t->k.d_v = d_v;
+	t->k.q = at;
+	t->k.acc = at += aligned(d * lanes);
+	t->k.max = at += aligned(d_v * lanes);
+	t->k.sum = at += aligned(lanes);
+	t->k.p = at + aligned(lanes);
+	t->q0 = t->rows = 0;
+	t->step = call->kern->block;
+}
+
+void tile_load(struct tile *t, const float *q, size_t ldq, size_t rows)
+{
+	t->rows = rows;
+	t->call->kern->tile_load(&t->k, q, ldq, rows, t->call->shape->scale * KERN_LOG2E);
+}
+
+static void step(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
+                 const struct kern_mask *mask, const float *bias)
+{
+	const struct attn_call *call = t->call;
+
+	call->kern->tile_step(&t->k, k, ldk, v, ldv, n, mask, bias);
+	if (call->stats)
+		call->stats->flops_executed += 2.0 * (double)(call->kern->lanes * n) *
+		                               (double)(t->k.d + t->k.d_v);
+}
+
+static void count_pairs(const struct tile *t, double pairs)
+{
+	if (t->call->stats)
+		t->call->stats->pairs += pairs;
+}
+
+void tile_keys(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
+               const float *bias)
+{
+	for (size_t j = 0; j < n; j += t->step) {
+		size_t here = n - j < t->step ? n - j : t->step;
+		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, NULL, bias ? bias + j : NULL);
+	}
+	count_pairs(t, (double)(n * t->rows));
+}
+
+/* lo and hi of each lane, relative to key j; lanes without a query copy the
+ * last one's, so that they never make an edge. */
+static void relative(const struct tile *t, const size_t *lo, const size_t *hi, size_t j,
+                     int32_t *rel_lo, int32_t *rel_hi)
+{
+	const int64_t far = 1 << 30;
+
+	for (size_t r = 0; r < t->call->kern->lanes; r++) {
+		size_t at = r < t->rows ? r : t->rows - 1;
+		int64_t l = (int64_t)lo[at] - (int64_t)j, h = (int64_t)hi[at] - (int64_t)j;
+		rel_lo[r] = (int32_t)(l < -far ? -far : l > far ? far : l);
+		rel_hi[r] = (int32_t)(h < -far ? -far : h > far ? far : h);
+	}
+}
+
+void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv,
+                  const size_t *lo, const size_t *hi, const float *bias)
+{
+	int32_t rel_lo[KERN_MAX_LANES], rel_hi[KERN_MAX_LANES];
+	const struct kern_mask mask = { .lo = rel_lo, .hi = rel_hi };
+	size_t first = SIZE_MAX, last = 0;           /* some query sees [first, last) */
+	size_t inner_first = 0, inner_last = SIZE_MAX; /* all see [inner_first, inner_last) */
+	double pairs = 0;
+
+	for (size_t r = 0; r < t->rows; r++) {
+		inner_first = lo[r] > inner_first ? lo[r] : inner_first;
+		inner_last = hi[r] < inner_last ? hi[r] : inner_last;
+		if (lo[r] >= hi[r])
+			continue;
+		first = lo[r] < first ? lo[r] : first;
+		last = hi[r] > last ? hi[r] : last;
+		pairs += (double)(hi[r] - lo[r]);
+	}
+	for (size_t j = first; j < last; j += t->step) {
+		size_t n = last - j < t->step ? last - j : t->step;
+		bool edge = j < inner_first || j + n > inner_last;
+		if (edge)
+			relative(t, lo, hi, j, rel_lo, rel_hi);
+		step(t, k + j * ldk, ldk, v + j * ldv, ldv, n, edge ? &mask : NULL,
+		     bias ? bias + j : NULL);
+	}
+	count_pairs(t, pairs);
+}
+
+void tile_band(struct tile *t, const size_t *lo, const size_t *hi)
+{
+	const struct attn_call *c = t->call;
+
+	tile_band_of(t, c->k, c->ldk, c->v, c->ldv, lo, hi, NULL);
+}
+
+void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
+               const uint32_t *bits, const float *bias)
+{
+	double pairs = 0;
+
+	for (size_t j = 0; j < n; j += t->step) {
+		size_t here = n - j < t->step ? n - j : t->step;
+		struct kern_mask mask = { .bits = bits + j };
+		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, &mask, bias ? bias + j : NULL);
+	}
+	for (size_t j = 0; t->call->stats && j < n; j++)
+		pairs += (double)__builtin_popcount(bits[j] & ((1u << t->rows) - 1));
+	count_pairs(t, pairs);
+}
+
+void tile_store(const struct tile *t, float *out, size_t ldo, float *lse)
+{
+	t->call->kern->tile_store(&t->k, out, ldo, lse, t->rows);
+}
+
+void tile_resume(struct tile *t, const float *out, size_t ldo, const float *lse)
+{
+	size_t lanes = t->call->kern->lanes;
+
+	for (size_t r = 0; r < t->rows; r++) {
+		bool empty = !(lse[r] > -INFINITY);
+		t->k.max[r] = empty ? KERN_NO_MAX : lse[r] * KERN_LOG2E;
+		t->k.sum[r] = empty ? 0 : 1;
+		for (size_t c = 0; c < t->k.d_v; c++)
+			t->k.acc[c * lanes + r] = empty ? 0 : out[r * ldo + c];
+	}
+}
+
+static void run_tile(struct tile *t, size_t index, tile_pattern *pattern, const void *ctx,
+                     bool resume)
+{
+	const struct attn_call *c = t->call;
+	size_t lanes = c->kern->lanes, q0 = index * lanes;
+	size_t rows = c->shape->n_q - q0 < lanes ? c->shape->n_q - q0 : lanes;
+	float *out = (float *)c->out + q0 * c->ldo, *lse = c->lse ? c->lse + q0 : NULL;
+
+	t->q0 = q0;
+	tile_load(t, (const float *)c->q + q0 * c->ldq, c->ldq, rows);
+	if (resume)
+		tile_resume(t, out, c->ldo, lse);
+	pattern(t, ctx);
+	tile_store(t, out, c->ldo, lse);
+}
+
+void tile_run(const struct attn_call *call, struct attn_team *team, tile_pattern *pattern,
+              const void *ctx, bool resume)
+{
+	atomic_size_t *next = call->shared;
+	size_t lanes = call->kern->lanes, tiles = (call->shape->n_q + lanes - 1) / lanes;
+	struct tile t;
+
+	tile_init(&t, call, call->scratch, call->shape->d, call->shape->d_v);
+	if (team->size == 1) {
+		for (size_t i = 0; i < tiles; i++)
+			run_tile(&t, i, pattern, ctx, resume);
+		return;
+	}
+	if (team->rank == 0)
+		atomic_store(next, tiles);
+	attn_barrier(team);
+	/* From the last tile down: causal tiles grow with the index. */
+	for (size_t left; (left = atomic_fetch_sub(next, 1)) - 1 < tiles;)
+		run_tile(&t, left - 1, pattern, ctx, resume);
+	attn_barrier(team);
+}
+
+void attn_merge(size_t rows, size_t d_v, float *out, size_t ldo, float *lse, const float *out2,
+                size_t ldo2, const float *lse2)
+{
+	for (size_t i = 0; i < rows; i++) {
+		float top = lse[i] > lse2[i] ? lse[i] : lse2[i];
+		if (!(top > -INFINITY))
+			continue;
+		float a = expf(lse[i] - top), b = expf(lse2[i] - top), sum = a + b;
+		for (size_t c = 0; c < d_v; c++)
+			out[i * ldo + c] = (a * out[i * ldo + c] + b * out2[i * ldo2 + c]) / sum;
+		lse[i] = top + logf(sum);
+	}
+}

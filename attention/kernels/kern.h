@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The kernel table: what variants and engines compute with, once for each
+ * instruction set. One lane of a vector is one query in the tile kernels, so
+ * that maxima, sums and masks need no operation across lanes.
+ *
+ * kern_scalar.c is the definition of every slot, in plain C and never tuned.
+ * kern_simd.h is the body of all others. A table is chosen once and passed.
+ *
+ * All pointers may be unaligned unless said; sizes may be 0; arrays never
+ * overlap unless said. f32 throughout.
+ */
+#ifndef KERNELS_KERN_H
+#define KERNELS_KERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Scores are kept in units of log2(e), so that a weight is exp2(score - max).
+ * Both bounds are finite: no difference of two of them can be a NaN, and a
+ * masked score is far below the initial maximum, so its weight is 0. */
+#define KERN_MASKED (-1.7e38f)
+#define KERN_NO_MAX (-0.8e38f)
+#define KERN_LOG2E 1.44269504088896340736f
+#define KERN_LN2 0.693147180559945309417f
+
+/* No table has larger tiles: what plans may count on. */
+#define KERN_MAX_LANES 16
+#define KERN_MAX_BLOCK 96
+
+/* Up to `lanes` queries against keys that arrive block by block: the online
+ * softmax. Arrays are lane-minor: element c of query r is x[c * lanes + r],
+ * 64-byte aligned. */
+struct kern_tile {
+	size_t d, d_v;
+	float *q;   /* d x lanes: queries times scale * log2(e) */
+	float *acc; /* d_v x lanes: sum of weight times value, relative to max */
+	float *max; /* lanes: running maximum score */
+	float *sum; /* lanes: running sum of weights, relative to max */
+	float *p;   /* (block + 16) x lanes: work space of tile_step */
+};
+
+/* Which of a block's keys a lane sees. NULL instead of a mask: all of them. */
+struct kern_mask {
+	const int32_t *lo, *hi; /* lanes: key j of the block iff lo <= j < hi, or NULL */
+	const uint32_t *bits;   /* keys: bit r = lane r sees the key, or NULL */
+};
+
+struct kern {
+	const char *isa;
+	size_t lanes; /* queries of a tile, <= KERN_MAX_LANES, a power of two */
+	size_t block; /* keys that one tile_step takes at most, <= KERN_MAX_BLOCK */
+
+	/* t->q from rows x d queries (missing lanes 0), factor = scale * log2(e);
+	 * resets acc, max and sum. */
+	void (*tile_load)(const struct kern_tile *t, const float *q, size_t ldq,
+	                  size_t rows, float factor);
+
+	/* Absorbs n <= block keys and values. bias, in natural units, is added to
+	 * the logits of a key, or NULL. */
+	void (*tile_step)(const struct kern_tile *t, const float *k, size_t ldk,
+	                  const float *v, size_t ldv, size_t n,
+	                  const struct kern_mask *mask, const float *bias);
+
+	/* out = acc / sum for `rows` lanes, 0 where nothing was seen; lse, if not
+	 * NULL, gets max + log2(sum) in natural units, -inf where nothing was seen. */
+	void (*tile_store)(const struct kern_tile *t, float *out, size_t ldo,
+	                   float *lse, size_t rows);
+
+	/* c (m x n, ldc) = a b, or += with accumulate. a (m x k) has strides:
+	 * element (i, l) is a[i * rsa + l * csa]; b (k x n, ldb) is row-major. For
+	 * operands that stay in cache: nothing is packed. */
+	void (*mm)(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
+	           const float *b, size_t ldb, size_t m, size_t n, size_t k,
+	           bool accumulate);
+
+	float (*max)(const float *x, size_t n);  /* KERN_NO_MAX when n == 0 */
+	float (*sum)(const float *x, size_t n);
+	float (*dot)(const float *x, const float *y, size_t n);
+	void (*axpy)(float *y, float a, const float *x, size_t n); /* y += a x */
+	void (*scale)(float *x, float a, size_t n);                /* x *= a */
+	/* y = exp(x - shift), y may be x; returns the sum of y. */
+	float (*exp_shift)(float *y, const float *x, float shift, size_t n);
+	void (*elu1)(float *y, const float *x, size_t n); /* elu(x) + 1; y may be x */
+};
+
+extern const struct kern kern_scalar;
+extern const struct kern kern_avx2;
+extern const struct kern kern_avx512;
+extern const struct kern kern_neon;
+
+#endif

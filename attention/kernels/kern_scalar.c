@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The definition of every kernel in plain C: the table for CPUs without a
+ * supported instruction set, and what the others are tested against. It is
+ * never tuned. */
+#include "kern.h"
+
+#include <math.h>
+
+enum { LANES = 4, BLOCK = 64 };
+
+static void tile_load(const struct kern_tile *t, const float *q, size_t ldq, size_t rows,
+                      float factor)
+{
+	for (size_t c = 0; c < t->d; c++)
+		for (size_t r = 0; r < LANES; r++)
+			t->q[c * LANES + r] = r < rows ? q[r * ldq + c] * factor : 0;
+	for (size_t i = 0; i < t->d_v * LANES; i++)
+		t->acc[i] = 0;
+	for (size_t r = 0; r < LANES; r++) {
+		t->max[r] = KERN_NO_MAX;
+		t->sum[r] = 0;
+	}
+}
+
+static bool visible(const struct kern_mask *mask, size_t j, size_t r)
+{
+	if (mask && mask->lo && ((int64_t)j < mask->lo[r] || (int64_t)j >= mask->hi[r]))
+		return false;
+	return !mask || !mask->bits || (mask->bits[j] >> r & 1);
+}
+
+/* One lane: m' = max(m, max s); acc = acc 2^(m - m') + sum 2^(s - m') v. */
+static void step_lane(const struct kern_tile *t, size_t r, const float *v, size_t ldv,
+                      size_t n)
+{
+	float max = t->max[r];
+
+	for (size_t j = 0; j < n; j++)
+		max = fmaxf(max, t->p[j * LANES + r]);
+	float alpha = exp2f(t->max[r] - max);
+	t->max[r] = max;
+	t->sum[r] *= alpha;
+	for (size_t c = 0; c < t->d_v; c++)
+		t->acc[c * LANES + r] *= alpha;
+	for (size_t j = 0; j < n; j++) {
+		float p = exp2f(t->p[j * LANES + r] - max);
+		t->sum[r] += p;
+		for (size_t c = 0; c < t->d_v; c++)
+			t->acc[c * LANES + r] += p * v[j * ldv + c];
+	}
+}
+
+static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, const float *v,
+                      size_t ldv, size_t n, const struct kern_mask *mask, const float *bias)
+{
+	for (size_t j = 0; j < n; j++) {
+		for (size_t r = 0; r < LANES; r++) {
+			float s = 0;
+			for (size_t c = 0; c < t->d; c++)
+				s += t->q[c * LANES + r] * k[j * ldk + c];
+			if (bias)
+				s += bias[j] * KERN_LOG2E;
+			t->p[j * LANES + r] = visible(mask, j, r) ? s : KERN_MASKED;
+		}
+	}
+	for (size_t r = 0; r < LANES; r++)
+		step_lane(t, r, v, ldv, n);
+}
+
+static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float *lse,
+                       size_t rows)
+{
+	for (size_t r = 0; r < rows; r++) {
+		float sum = t->sum[r];
+		for (size_t c = 0; c < t->d_v; c++)
+			out[r * ldo + c] = sum == 0 ? 0 : t->acc[c * LANES + r] / sum;
+		if (lse)
+			lse[r] = sum == 0 ? -INFINITY : t->max[r] * KERN_LN2 + logf(sum);
+	}
+}
+
+static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
+               size_t ldb, size_t m, size_t n, size_t k, bool accumulate)
+{
+	for (size_t i = 0; i < m; i++) {
+		for (size_t j = 0; j < n; j++) {
+			float sum = accumulate ? c[i * ldc + j] : 0;
+			for (size_t l = 0; l < k; l++)
+				sum += a[i * rsa + l * csa] * b[l * ldb + j];
+			c[i * ldc + j] = sum;
+		}
+	}
+}
+
+static float max(const float *x, size_t n)
+{
+	float m = KERN_NO_MAX;
+
+	for (size_t i = 0; i < n; i++)
+		m = fmaxf(m, x[i]);
+	return m;
+}
+
+static float sum(const float *x, size_t n)
+{
+	float s = 0;
+
+	for (size_t i = 0; i < n; i++)
+		s += x[i];
+	return s;
+}
+
+static float dot(const float *x, const float *y, size_t n)
+{
+	float s = 0;
+
+	for (size_t i = 0; i < n; i++)
+		s += x[i] * y[i];
+	return s;
+}
+
+static void axpy(float *y, float a, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] += a * x[i];
+}
+
+static void scale(float *x, float a, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] *= a;
+}
+
+static float exp_shift(float *y, const float *x, float shift, size_t n)
+{
+	float s = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		y[i] = expf(x[i] - shift);
+		s += y[i];
+	}
+	return s;
+}
+
+static void elu1(float *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] > 0 ? x[i] + 1 : expf(x[i]);
+}
+
+const struct kern kern_scalar = {
+	.isa = "scalar",
+	.lanes = LANES,
+	.block = BLOCK,
+	.tile_load = tile_load,
+	.tile_step = tile_step,
+	.tile_store = tile_store,
+	.mm = mm,
+	.max = max,
+	.sum = sum,
+	.dot = dot,
+	.axpy = axpy,
+	.scale = scale,
+	.exp_shift = exp_shift,
+	.elu1 = elu1,
+};

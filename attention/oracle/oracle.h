@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The definitions in double precision, one file a family. They see attn.h
+ * alone and share nothing with the kernels but the variant's random objects,
+ * so that a bug in an engine cannot hide here. Written to be compared with
+ * the formula on paper, not to be fast.
+ */
+#ifndef ORACLE_ORACLE_H
+#define ORACLE_ORACLE_H
+
+#include "../attn.h"
+
+attn_oracle_fn oracle_exact;
+
+/* ---- for the definitions themselves ---- */
+
+/* True if query i may see key j: the set that a pattern is defined by. */
+typedef bool oracle_allowed(const struct attn_oracle_call *c, size_t i, size_t j);
+
+/* Softmax over the allowed and causally visible keys. NULL: all visible. */
+void oracle_softmax(const struct attn_oracle_call *c, oracle_allowed *allowed);
+
+bool oracle_visible(const struct attn_shape *s, size_t i, size_t j); /* the causal rule */
+double oracle_dot(const double *x, const double *y, size_t n);
+
+/* out[c] = sum_j weight[j] v[j][c] / denominator, 0 if denominator is 0. */
+void oracle_combine(const struct attn_oracle_call *c, const double *weight, double denominator,
+                    double *out);
+
+#endif

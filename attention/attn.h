@@ -176,6 +176,9 @@ struct attn_variant {
 	                     order 1: the bound behind the status "inaccurate" */
 	const char *limit; /* arguments at which it equals exact attention, e.g.
 	                      "k=n" (n stands for n_k), or NULL */
+	const char *const *cases; /* arguments, NULL-ended, that the tests run
+	                             beside the defaults: small enough that the
+	                             pattern shows at n ~ 100; or NULL */
 	const struct attn_param *params; /* ended by name == NULL, or NULL */
 
 	/* Replaces each ATTN_AUTO; NULL when no parameter can be auto. */

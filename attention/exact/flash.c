@@ -28,6 +28,8 @@ static void band(const struct attn_shape *s, const double *arg, size_t i, size_t
 	*hi = tile_visible(s, i);
 }
 
+static const char *const cases[] = { "block=8", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -74,6 +76,7 @@ const struct attn_variant attn_flash = {
 	         ATTN_LOGITS,
 	.impl_bound = 2e-6f,
 	.limit = "",
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.forward = forward,

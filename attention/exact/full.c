@@ -24,6 +24,8 @@ static const struct attn_param params[] = {
 	{ 0 },
 };
 
+static const char *const cases[] = { "softcap=5", NULL };
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -98,6 +100,7 @@ const struct attn_variant attn_full = {
 	         ATTN_LOGITS,
 	.impl_bound = 2e-6f,
 	.limit = "",
+	.cases = cases,
 	.params = params,
 	.plan = plan,
 	.forward = forward,

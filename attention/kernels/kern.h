@@ -68,12 +68,33 @@ struct kern {
 	void (*tile_store)(const struct kern_tile *t, float *out, size_t ldo,
 	                   float *lse, size_t rows);
 
+	/* The scores alone, for selection: p (n x lanes) = q . k, any n. */
+	void (*tile_scores)(const struct kern_tile *t, const float *k, size_t ldk, size_t n,
+	                    float *p);
+
+	/* Lane by lane over p (n x lanes): y (groups x lanes), y[g] the maximum of
+	 * p[j] over j = g mod groups, KERN_MASKED where there is none. */
+	void (*lanes_fold_max)(float *y, size_t groups, const float *p, size_t n);
+
+	/* Appends each j with p[j][r] >= threshold[r] to index[r * stride ...] in
+	 * order; count[r] is where the list of lane r ends. */
+	void (*lanes_collect)(uint32_t *index, size_t stride, uint32_t *count, const float *p,
+	                      size_t n, const float *threshold);
+
+	/* out (d_v) = sum over i < n of weight[i] v[index[i]]. */
+	void (*gather_sum)(float *out, size_t d_v, const float *v, size_t ldv,
+	                   const uint32_t *index, const float *weight, size_t n);
+
 	/* c (m x n, ldc) = a b, or += with accumulate. a (m x k) has strides:
 	 * element (i, l) is a[i * rsa + l * csa]; b (k x n, ldb) is row-major. For
 	 * operands that stay in cache: nothing is packed. */
 	void (*mm)(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
 	           const float *b, size_t ldb, size_t m, size_t n, size_t k,
 	           bool accumulate);
+
+	/* y (cols x rows, ldy) = x^T, x (rows x cols, ldx). */
+	void (*transpose)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
+	                  size_t cols);
 
 	float (*max)(const float *x, size_t n);  /* KERN_NO_MAX when n == 0 */
 	float (*sum)(const float *x, size_t n);

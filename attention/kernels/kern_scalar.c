@@ -80,6 +80,46 @@ static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float 
 	}
 }
 
+static void tile_scores(const struct kern_tile *t, const float *k, size_t ldk, size_t n, float *p)
+{
+	for (size_t j = 0; j < n; j++) {
+		for (size_t r = 0; r < LANES; r++) {
+			float s = 0;
+			for (size_t c = 0; c < t->d; c++)
+				s += t->q[c * LANES + r] * k[j * ldk + c];
+			p[j * LANES + r] = s;
+		}
+	}
+}
+
+static void lanes_fold_max(float *y, size_t groups, const float *p, size_t n)
+{
+	for (size_t i = 0; i < groups * LANES; i++)
+		y[i] = KERN_MASKED;
+	for (size_t j = 0; j < n; j++)
+		for (size_t r = 0; r < LANES; r++)
+			y[j % groups * LANES + r] = fmaxf(y[j % groups * LANES + r], p[j * LANES + r]);
+}
+
+static void lanes_collect(uint32_t *index, size_t stride, uint32_t *count, const float *p, size_t n,
+                          const float *threshold)
+{
+	for (size_t j = 0; j < n; j++)
+		for (size_t r = 0; r < LANES; r++)
+			if (p[j * LANES + r] >= threshold[r])
+				index[r * stride + count[r]++] = (uint32_t)j;
+}
+
+static void gather_sum(float *out, size_t d_v, const float *v, size_t ldv, const uint32_t *index,
+                       const float *weight, size_t n)
+{
+	for (size_t c = 0; c < d_v; c++) {
+		out[c] = 0;
+		for (size_t i = 0; i < n; i++)
+			out[c] += weight[i] * v[index[i] * ldv + c];
+	}
+}
+
 static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
                size_t ldb, size_t m, size_t n, size_t k, bool accumulate)
 {
@@ -91,6 +131,13 @@ static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, con
 			c[i * ldc + j] = sum;
 		}
 	}
+}
+
+static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols)
+{
+	for (size_t i = 0; i < rows; i++)
+		for (size_t j = 0; j < cols; j++)
+			y[j * ldy + i] = x[i * ldx + j];
 }
 
 static float max(const float *x, size_t n)
@@ -156,7 +203,12 @@ const struct kern kern_scalar = {
 	.tile_load = tile_load,
 	.tile_step = tile_step,
 	.tile_store = tile_store,
+	.tile_scores = tile_scores,
+	.lanes_fold_max = lanes_fold_max,
+	.lanes_collect = lanes_collect,
+	.gather_sum = gather_sum,
 	.mm = mm,
+	.transpose = transpose,
 	.max = max,
 	.sum = sum,
 	.dot = dot,

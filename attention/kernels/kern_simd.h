@@ -42,10 +42,11 @@ INLINE vf v_exp2(vf x)
 	return v_scale2(exp2_poly(x - n), n);
 }
 
-/* e^x for x <= 88: n = round(x / ln 2), f = x - n ln 2 in two parts so that f
+/* e^x for x <= 88, 0 from -150 down, -inf included; NaN stays NaN. n = round(x / ln 2), f = x - n ln 2 in two parts so that f
  * is exact, then e^f by its own minimax polynomial with constant term 1. */
 INLINE vf v_exp(vf x)
 {
+	x = v_max(v_set1(-150.0f), x); /* v_max gives its second operand if it is a NaN */
 	vf n = v_round(x * v_set1(KERN_LOG2E));
 	vf f = v_fma(n, v_set1(-0.693145752f), x);
 	f = v_fma(n, v_set1(-1.42860677e-6f), f);
@@ -267,6 +268,90 @@ static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float 
 		lse[r] = t->sum[r] == 0 ? -INFINITY : t->max[r] * KERN_LN2 + logf(t->sum[r]);
 }
 
+/* ---- selection: what top-k needs of scores ---------------------------------- */
+
+static void tile_scores(const struct kern_tile *t, const float *k, size_t ldk, size_t n, float *p)
+{
+	float last[KR * LANES];
+	vf top[QV];
+	size_t row[KR];
+
+	for (size_t u = 0; u < QV; u++)
+		top[u] = v_set1(KERN_MASKED);
+	for (size_t j = 0; j < n; j += KR) {
+		bool whole = n - j >= KR;
+		for (size_t r = 0; r < KR; r++)
+			row[r] = (whole || j + r < n ? r : n - 1 - j) * ldk;
+		scores(t->q, t->d, k + j * ldk, row, KR * ldk, k, 0, 0, whole ? p + j * LANES : last, top);
+		for (size_t i = 0; !whole && i < (n - j) * LANES; i++)
+			p[j * LANES + i] = last[i];
+	}
+}
+
+static void lanes_fold_max(float *y, size_t groups, const float *p, size_t n)
+{
+	for (size_t i = 0; i < groups * QV; i++)
+		v_store(y + i * VL, v_set1(KERN_MASKED));
+	for (size_t j0 = 0; j0 < n; j0 += groups) {
+		size_t here = (n - j0 < groups ? n - j0 : groups) * QV;
+		for (size_t i = 0; i < here; i++)
+			v_store(y + i * VL, v_max(v_load(y + i * VL), v_load(p + j0 * LANES + i * VL)));
+	}
+}
+
+static void lanes_collect(uint32_t *index, size_t stride, uint32_t *count, const float *p, size_t n,
+                          const float *threshold)
+{
+	vf least[QV];
+
+	for (size_t u = 0; u < QV; u++)
+		least[u] = v_load(threshold + u * VL);
+	for (size_t j = 0; j < n; j++) {
+		UNROLL for (size_t u = 0; u < QV; u++) {
+			uint32_t hits = v_at_least(v_load(p + j * LANES + u * VL), least[u]);
+			for (; hits; hits &= hits - 1) {
+				size_t r = u * VL + (size_t)__builtin_ctz(hits);
+				index[r * stride + count[r]++] = (uint32_t)j;
+			}
+		}
+	}
+}
+
+/* nv vectors of the output at a time stay in registers over all rows. */
+INLINE void gather_panel(float *out, const float *v, size_t ldv, const uint32_t *index,
+                         const float *weight, size_t n, const size_t nv, size_t part)
+{
+	vf acc[4];
+
+	UNROLL for (size_t u = 0; u < nv; u++)
+		acc[u] = v_set1(0);
+	for (size_t i = 0; i < n; i++) {
+		const float *row = v + index[i] * ldv;
+		vf w = v_set1(weight[i]);
+		UNROLL for (size_t u = 0; u < nv; u++)
+			acc[u] = v_fma(w, part ? v_load_part(row, part) : v_load(row + u * VL), acc[u]);
+	}
+	UNROLL for (size_t u = 0; u < nv; u++) {
+		if (part)
+			v_store_part(out, acc[u], part);
+		else
+			v_store(out + u * VL, acc[u]);
+	}
+}
+
+static void gather_sum(float *out, size_t d_v, const float *v, size_t ldv, const uint32_t *index,
+                       const float *weight, size_t n)
+{
+	size_t c = 0;
+
+	for (; c + 4 * VL <= d_v; c += 4 * VL)
+		gather_panel(out + c, v + c, ldv, index, weight, n, 4, 0);
+	for (; c + VL <= d_v; c += VL)
+		gather_panel(out + c, v + c, ldv, index, weight, n, 1, 0);
+	if (c < d_v)
+		gather_panel(out + c, v + c, ldv, index, weight, n, 1, d_v - c);
+}
+
 /* ---- matrices ---------------------------------------------------------- */
 
 /* mr rows times nv vectors of c; `part` > 0: the last vector has part floats. */
@@ -326,6 +411,25 @@ static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, con
 		mm_panel(c + j, ldc, a, rsa, csa, b + j, ldb, m, k, accumulate, 1, 0);
 	if (j < n)
 		mm_panel(c + j, ldc, a, rsa, csa, b + j, ldb, m, k, accumulate, 1, n - j);
+}
+
+static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols)
+{
+	vf square[VL];
+
+	for (size_t i = 0; i < rows; i += VL) {
+		size_t r = rows - i < VL ? rows - i : VL;
+		for (size_t j = 0; j < cols; j += VL) {
+			size_t c = cols - j < VL ? cols - j : VL;
+			load_square(square, x + i * ldx + j, ldx, r, c);
+			for (size_t l = 0; l < c; l++) {
+				if (r == VL)
+					v_store(y + (j + l) * ldy + i, square[l]);
+				else
+					v_store_part(y + (j + l) * ldy + i, square[l], r);
+			}
+		}
+	}
 }
 
 /* ---- rows --------------------------------------------------------------- */
@@ -450,7 +554,12 @@ const struct kern TABLE = {
 	.tile_load = tile_load,
 	.tile_step = tile_step,
 	.tile_store = tile_store,
+	.tile_scores = tile_scores,
+	.lanes_fold_max = lanes_fold_max,
+	.lanes_collect = lanes_collect,
+	.gather_sum = gather_sum,
 	.mm = mm,
+	.transpose = transpose,
 	.max = row_max,
 	.sum = row_sum,
 	.dot = row_dot,

@@ -14,6 +14,7 @@ static inline vf v_set1(float a) { return _mm256_set1_ps(a); }
 static inline vf v_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 static inline vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+/* Where either is a NaN: b. */
 static inline vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 static inline vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 static inline vf v_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -51,6 +52,8 @@ static inline __m256i v_part_mask(size_t n)
 {
 	return _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
+/* Bit r: lane r of a is >= that of b. */
+static inline uint32_t v_at_least(vf a, vf b) { return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ)); }
 /* The first n < VL floats, zeros behind. */
 static inline vf v_load_part(const float *p, size_t n) { return _mm256_maskload_ps(p, v_part_mask(n)); }
 static inline void v_store_part(float *p, vf a, size_t n) { _mm256_maskstore_ps(p, v_part_mask(n), a); }

@@ -14,6 +14,7 @@ static inline vf v_set1(float a) { return _mm512_set1_ps(a); }
 static inline vf v_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+/* Where either is a NaN: b. */
 static inline vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 static inline vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 static inline vf v_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -37,6 +38,8 @@ static inline vf v_if_bit(uint32_t bits, vf a, vf b)
 {
 	return _mm512_mask_blend_ps((__mmask16)bits, b, a);
 }
+/* Bit r: lane r of a is >= that of b. */
+static inline uint32_t v_at_least(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 /* The first n < VL floats, zeros behind. */
 static inline vf v_load_part(const float *p, size_t n)
 {

@@ -43,6 +43,12 @@ static inline vf v_if_bit(uint32_t bits, vf a, vf b)
 	static const uint32_t lane[4] = { 1, 2, 4, 8 };
 	return vbslq_f32(vtstq_u32(vdupq_n_u32(bits), vld1q_u32(lane)), a, b);
 }
+/* Bit r: lane r of a is >= that of b. */
+static inline uint32_t v_at_least(vf a, vf b)
+{
+	static const uint32_t lane[4] = { 1, 2, 4, 8 };
+	return vaddvq_u32(vandq_u32(vcgeq_f32(a, b), vld1q_u32(lane)));
+}
 /* The first n < VL floats, zeros behind. */
 static inline vf v_load_part(const float *p, size_t n)
 {

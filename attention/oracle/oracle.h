@@ -10,7 +10,11 @@
 
 #include "../attn.h"
 
-attn_oracle_fn oracle_exact;
+attn_oracle_fn oracle_exact; /* full, flash, chunked */
+attn_oracle_fn oracle_sliding_window, oracle_sparse_strided, oracle_longformer, oracle_topk;
+attn_oracle_fn oracle_linear_elu, oracle_taylor1, oracle_efficient, oracle_performer;
+attn_oracle_fn oracle_linformer, oracle_nystrom;
+attn_oracle_fn oracle_retention;
 
 /* ---- for the definitions themselves ---- */
 

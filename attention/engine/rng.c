@@ -37,8 +37,8 @@ double attn_random_uniform(uint64_t seed, uint64_t stream, uint64_t index)
 	uint32_t b[4];
 
 	attn_random_bits(seed, stream, index, b);
-	uint64_t x = (uint64_t)b[0] << 21 ^ b[1] >> 11;
-	return ((double)x + 0.5) * 0x1p-53;
+	uint64_t x = (uint64_t)b[0] << 20 ^ b[1] >> 12; /* 52 bits: x + 1/2 is exact */
+	return ((double)x + 0.5) * 0x1p-52;
 }
 
 static void normal_block(uint64_t seed, uint64_t stream, uint64_t block, double z[4])

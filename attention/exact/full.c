@@ -26,6 +26,13 @@ static const struct attn_param params[] = {
 
 static const char *const cases[] = { "softcap=5", NULL };
 
+static void refine(const double *arg, unsigned *flags, float *impl_bound)
+{
+	(void)impl_bound;
+	if (arg[SOFTCAP] > 0)
+		*flags &= ~(unsigned)(ATTN_EXACT | ATTN_KSHIFT);
+}
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -99,10 +106,11 @@ const struct attn_variant attn_full = {
 	         ATTN_ROWSUM | ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE |
 	         ATTN_LOGITS,
 	.impl_bound = 2e-6f,
-	.limit = "",
+	.limit = "softcap=0",
 	.cases = cases,
 	.params = params,
+	.refine = refine,
 	.plan = plan,
 	.forward = forward,
-	.oracle = oracle_exact,
+	.oracle = oracle_full,
 };

@@ -60,6 +60,13 @@ static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 
 static const char *const cases[] = { "kmode=feature", "chunk=5", NULL };
 
+static void refine(const double *arg, unsigned *flags, float *impl_bound)
+{
+	(void)impl_bound;
+	if (arg[KMODE] == 1)
+		*flags &= ~(unsigned)ATTN_KSHIFT;
+}
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -91,6 +98,7 @@ const struct attn_variant attn_efficient = {
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,
+	.refine = refine,
 	.plan = plan,
 	.forward = forward,
 	.oracle = oracle_efficient,

@@ -134,6 +134,13 @@ static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 
 static const char *const cases[] = { "m=8:chunk=5", "m=37:ortho=0", "m=20:map=hyperbolic:lengths=root", NULL };
 
+static void refine(const double *arg, unsigned *flags, float *impl_bound)
+{
+	(void)impl_bound;
+	if (arg[MAP] == TRIG)
+		*flags &= ~(unsigned)ATTN_NONNEG;
+}
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -173,6 +180,7 @@ const struct attn_variant attn_performer = {
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,
+	.refine = refine,
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,

@@ -44,6 +44,16 @@ static size_t matrices(const double *arg)
 
 static const char *const cases[] = { "k=10", "k=10:proj=gauss", "k=8:proj=uniform:shared=0", NULL };
 
+static void refine(const double *arg, unsigned *flags, float *impl_bound)
+{
+	(void)impl_bound;
+	/* Rows of a random F neither sum to 1 nor are positive; E moves a shift. */
+	if (arg[PROJ] == AVG)
+		*flags &= ~(unsigned)ATTN_RANDOM;
+	else
+		*flags &= ~(unsigned)(ATTN_ROWSUM | ATTN_NONNEG | ATTN_KSHIFT);
+}
+
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
@@ -123,7 +133,7 @@ static void pattern(struct tile *t, const void *ctx)
 	const struct attn_shape *s = t->call->shape;
 	const struct projected *p = ctx;
 	size_t k = length(s, t->call->arg);
-	bool even = t->call->arg[PROJ] != AVG || s->n_k % k == 0;
+	bool even = k == 0 || t->call->arg[PROJ] != AVG || s->n_k % k == 0;
 
 	tile_keys(t, p->k, s->d, p->v, s->d_v, k, even ? NULL : p->bias);
 }
@@ -155,9 +165,10 @@ const struct attn_variant attn_linformer = {
 	.flags = ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_RANDOM | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_QPERM | ATTN_KSHIFT | ATTN_LOGITS,
 	.impl_bound = 2e-6f,
-	.limit = "k=n",
+	.limit = "k=n:proj=avg",
 	.cases = cases,
 	.params = params,
+	.refine = refine,
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,

@@ -10,7 +10,7 @@
 
 #include "../attn.h"
 
-attn_oracle_fn oracle_exact; /* full, flash, chunked */
+attn_oracle_fn oracle_full, oracle_exact; /* exact: flash, chunked */
 attn_oracle_fn oracle_sliding_window, oracle_sparse_strided, oracle_longformer, oracle_topk;
 attn_oracle_fn oracle_linear_elu, oracle_taylor1, oracle_efficient, oracle_performer;
 attn_oracle_fn oracle_linformer, oracle_nystrom;

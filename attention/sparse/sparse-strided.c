@@ -199,7 +199,7 @@ const struct attn_variant attn_sparse_strided = {
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |
 	         ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,
 	.impl_bound = 2e-6f,
-	.limit = "l=n",
+	.limit = "l=n:mode=union",
 	.cases = cases,
 	.params = params,
 	.plan = plan,

@@ -130,11 +130,11 @@ static void define(void *arg, struct attn_team *me)
 /* The bound holds for logits of order 1. A logit s carries a rounding error of
  * about u |s|, which is the relative error of its weight e^s, so beyond |s| = 8,
  * where this exceeds the other roundings, the bound grows with the largest. */
-static double impl_bound(const struct attn_variant *v, double logit_max)
+static double impl_bound(const struct layer *l, double logit_max)
 {
-	double factor = v->flags & ATTN_LOGITS ? fmax(1, logit_max / 8) : 1;
+	double factor = l->plan.flags & ATTN_LOGITS ? fmax(1, logit_max / 8) : 1;
 
-	return (double)v->impl_bound * factor;
+	return (double)attn_bound(l->cell.variant, l->plan.arg) * factor;
 }
 
 static bool measure_impl(struct worker *w, double logit_max)
@@ -161,7 +161,7 @@ static bool measure_impl(struct worker *w, double logit_max)
 		return worker_end(w, STATUS_OOM, "no memory for the definition of %s in double",
 		                  c->variant->name);
 	w->out->err_impl_rel_fro = errors_of(&sums).rel_fro;
-	w->out->err_impl_bound = impl_bound(c->variant, logit_max);
+	w->out->err_impl_bound = impl_bound(l, logit_max);
 	if (!(w->out->err_impl_rel_fro <= w->out->err_impl_bound))
 		return worker_end(w, STATUS_INACCURATE,
 		                  "relative error %.3g against its own definition, allowed is %.3g",

@@ -11,8 +11,6 @@
 #include "../datasets/data.h"
 #include "cache.h"
 
-_Static_assert(INPUTS_ERROR_MAX >= DATA_ERROR_MAX, "room for messages of datasets");
-
 /* Larger inputs are generated again: writing them would fill the cache. */
 static const size_t cached_max = (size_t)256 << 20;
 
@@ -66,7 +64,7 @@ bool inputs_fill(struct layer *l, const char *cache_dir, char error[INPUTS_ERROR
 		if (named)
 			cache_store(cache_dir, key, piece, 3);
 	}
-	if (c->variant->flags & ATTN_TIED)
+	if (l->plan.flags & ATTN_TIED)
 		memcpy(l->k, l->q, l->plan.k);
 	return true;
 }

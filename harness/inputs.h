@@ -6,9 +6,10 @@
 #ifndef HARNESS_INPUTS_H
 #define HARNESS_INPUTS_H
 
+#include "../datasets/data.h"
 #include "layer.h"
 
-enum { INPUTS_ERROR_MAX = 768 };
+enum { INPUTS_ERROR_MAX = DATA_ERROR_MAX };
 
 /* Fills q, k and v of every head; k is q for a variant that ties them. False
  * and a sentence if there is no such input. */

@@ -57,7 +57,7 @@ struct outcome {
 	bool interrupted;      /* by spawn_interrupt: not a result, run it again */
 	char message[OUTCOME_MESSAGE];
 	char output[OUTCOME_OUTPUT + 1]; /* end of what the worker printed */
-	int64_t life_ns;       /* from fork to the end of the worker */
+	int64_t life_ns;       /* from fork to the end, of all workers of the job */
 	bool unpinned;         /* a thread could not be put on its CPU */
 
 	/* PASS_TIME */
@@ -85,7 +85,9 @@ struct outcome {
 	int64_t io_bytes;
 };
 
-/* Runs one job in a fresh process (fork and exec of this program) and waits.
+/* Runs one job in a fresh process (fork and exec of this program; several, one
+ * after another, for PASS_MEMORY) and waits. A job that is not pinned runs on
+ * the CPUs that the caller may use.
  * Always fills *out; a fault of the worker is a status, not a failure. The
  * worker loads the plug-in that its variant came from. */
 void spawn_job(const struct job *job, struct outcome *out);

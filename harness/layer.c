@@ -68,15 +68,20 @@ static size_t scratch_of(const struct layer_plan *p, size_t r)
 	return p->solo < p->total ? larger(solo, p->scratch_team) : solo;
 }
 
-const char *layer_plan(const struct cell *cell, struct layer_plan *p)
+void layer_resolve(const struct cell *cell, double arg[ATTN_MAX_PARAMS])
 {
-	const struct attn_variant *v = cell->variant;
 	struct attn_shape shape = cell_shape(cell, 0);
 
+	memcpy(arg, cell->arg, sizeof cell->arg);
+	if (cell->variant->resolve)
+		cell->variant->resolve(&shape, arg);
+}
+
+const char *layer_plan(const struct cell *cell, struct layer_plan *p)
+{
 	*p = (struct layer_plan){ 0 };
-	memcpy(p->arg, cell->arg, sizeof p->arg);
-	if (v->resolve)
-		v->resolve(&shape, p->arg);
+	layer_resolve(cell, p->arg);
+	p->flags = attn_flags(cell->variant, p->arg);
 	if (__builtin_mul_overflow(cell->batch, cell->heads, &p->total) ||
 	    p->total > SIZE_MAX / sizeof(float))
 		return too_large;
@@ -87,7 +92,7 @@ const char *layer_plan(const struct cell *cell, struct layer_plan *p)
 	    !need(&p->out, &p->io, row, cell->n_q, cell->d_v))
 		return too_large;
 	p->solo = p->total;
-	if (v->flags & ATTN_PARALLEL)
+	if (p->flags & ATTN_PARALLEL)
 		p->solo -= p->total % cell->threads;
 	for (size_t h = 0; h < cell->heads; h++) {
 		const char *why = NULL;

@@ -21,6 +21,7 @@
  * ARENA_ALIGN, as the arena does. */
 struct layer_plan {
 	double arg[ATTN_MAX_PARAMS]; /* none ATTN_AUTO */
+	unsigned flags;       /* of the variant with these arguments */
 	size_t total, solo;   /* heads; of these, heads that one thread works on */
 	size_t state;         /* of one head, the largest, a multiple of ARENA_ALIGN */
 	size_t shared_solo, shared_team; /* of one head, of one thread and of all */
@@ -29,6 +30,9 @@ struct layer_plan {
 	size_t io, work;      /* q + k + v + out; state, shared and scratch */
 	double flops_useful, flops_executed, n_exp, pairs, bytes; /* of all heads */
 };
+
+/* The arguments of the cell, none ATTN_AUTO. */
+void layer_resolve(const struct cell *cell, double arg[ATTN_MAX_PARAMS]);
 
 /* NULL and *plan, or the variant's reason to refuse. The cell's variant must
  * accept its flags (support.h). */

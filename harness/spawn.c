@@ -373,8 +373,8 @@ static void spawn_once(const struct job *job, struct outcome *out)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-/* The median by growth of an odd number of fresh workers: the first call of a
- * process is the one that takes all the memory it will ever take. */
+/* Memory: the median by growth of an odd number of fresh workers, as only the
+ * first call of a process takes all the memory that a call takes. */
 void spawn_job(const struct job *job, struct outcome *out)
 {
 	enum { MOST = 9 };
@@ -385,8 +385,11 @@ void spawn_job(const struct job *job, struct outcome *out)
 	n = n > MOST ? MOST : n - (n % 2 == 0);
 	if (job->pass != PASS_MEMORY)
 		n = 1;
+	int64_t life_ns = 0;
 	for (size_t i = 0; i < n; i++) {
 		spawn_once(job, &each[i]);
+		life_ns += each[i].life_ns;
+		each[i].life_ns = life_ns;
 		if (each[i].status != STATUS_OK || n == 1) {
 			*out = each[i];
 			return;
@@ -398,6 +401,7 @@ void spawn_job(const struct job *job, struct outcome *out)
 	while (growth[middle] != sorted[n / 2])
 		middle++;
 	*out = each[middle];
+	out->life_ns = life_ns;
 	if (out->rss_base_bytes >= 0 && out->rss_peak_bytes >= 0)
 		out->rss_spread_bytes = (int64_t)(sorted[n - 1] - sorted[0]);
 }

@@ -12,25 +12,28 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 {
 	static char text[512];
 	const struct attn_variant *v = c->variant;
+	double arg[ATTN_MAX_PARAMS];
 
 	*plan = (struct layer_plan){ 0 };
 	if (c->batch < 1 || c->heads < 1 || c->n_q < 1 || c->n_k < 1 || c->d < 1 || c->d_v < 1)
 		return "batch, heads, lengths and head sizes must be at least 1";
 	if (c->threads < 1 || c->threads > TEAM_MAX)
 		return "threads must be 1 to 256";
+	layer_resolve(c, arg);
+	unsigned flags = attn_flags(v, arg);
 	if (c->isa[0] && !attn_kern(c->isa))
 		snprintf(text, sizeof text, "this CPU or this build has no instruction set %s", c->isa);
 	else if (c->type != ATTN_F32)
 		snprintf(text, sizeof text, "%s is not supported by %s", cell_type_names[c->type],
 		         v->name);
-	else if (c->causal && !(v->flags & ATTN_CAUSAL))
+	else if (c->causal && !(flags & ATTN_CAUSAL))
 		snprintf(text, sizeof text, "%s has no causal form", v->name);
-	else if (!c->causal && !(v->flags & ATTN_BIDIRECTIONAL))
+	else if (!c->causal && !(flags & ATTN_BIDIRECTIONAL))
 		snprintf(text, sizeof text, "%s has only a causal form", v->name);
-	else if (c->n_q != c->n_k && !(v->flags & ATTN_CROSS))
+	else if (c->n_q != c->n_k && !(flags & ATTN_CROSS))
 		snprintf(text, sizeof text, "%s needs as many keys as queries, not %zu and %zu",
 		         v->name, c->n_k, c->n_q);
-	else if (c->n_q != c->n_k && (v->flags & ATTN_TIED))
+	else if (c->n_q != c->n_k && (flags & ATTN_TIED))
 		snprintf(text, sizeof text, "%s takes its keys from the queries: n_k must be n_q",
 		         v->name);
 	else

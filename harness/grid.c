@@ -33,6 +33,13 @@ void grid_cell(struct grid *grid, const char *format, ...)
 	grid->cell[grid->n++] = s;
 }
 
+void grid_number(struct grid *grid, double x)
+{
+	char number[CSV_NUMBER_MAX];
+
+	grid_cell(grid, "%s", csv_number(x, number));
+}
+
 size_t text_width(const char *s)
 {
 	size_t n = 0;

@@ -8,7 +8,7 @@
 
 #include "options.h"
 
-enum { GRID_COLUMNS_MAX = 24 };
+enum { GRID_COLUMNS_MAX = 40 };
 
 struct grid {
 	const char *name[GRID_COLUMNS_MAX]; /* borrowed */
@@ -25,6 +25,9 @@ void grid_column(struct grid *grid, const char *name);
 /* The next cell, row by row. */
 __attribute__((format(printf, 2, 3)))
 void grid_cell(struct grid *grid, const char *format, ...);
+
+/* A number in full, or an empty cell for NAN. */
+void grid_number(struct grid *grid, double x);
 
 /* FORMAT_JSON prints an array of objects whose values are texts. */
 void grid_print(const struct grid *grid, enum format format, struct text *out);

@@ -66,9 +66,9 @@ static void rows_for_programs(const struct plan *plan, struct grid *grid)
 		grid_cell(grid, "%s", c->input);
 		grid_cell(grid, "%llu", (unsigned long long)c->seed);
 		bool known = p->cost.peak_bytes > 0; /* refused cells cost nothing */
-		grid_cell(grid, p->call_s > 0 ? "%.0f" : "", p->call_s * 1e9);
-		grid_cell(grid, known ? "%zu" : "", p->cost.peak_bytes);
-		grid_cell(grid, known ? "%.0f" : "", p->cost.flops_executed);
+		grid_number(grid, p->call_s > 0 ? nearbyint(p->call_s * 1e9) : NAN);
+		grid_number(grid, known ? (double)p->cost.peak_bytes : NAN);
+		grid_number(grid, known ? p->cost.flops_executed : NAN);
 		grid_cell(grid, "%s", status_names[p->skip]);
 		grid_cell(grid, "%s", p->reason ? p->reason : "");
 	}

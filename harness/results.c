@@ -166,6 +166,8 @@ static void forget(struct result *r)
 	}
 	r->n_rounds = r->n_samples = 0;
 	r->calls = NA_INT;
+	r->spent_s = 0;
+	r->unpinned = r->throttled = false;
 	r->stop = STOP_NONE;
 	row_clear(&raw_table, &r->memory);
 	row_clear(&raw_table, &r->accuracy);
@@ -236,8 +238,14 @@ static bool add_sample(struct result *r, const struct raw_row *row, char *error)
 	return close_round(r, last) || fail(error, "out of memory");
 }
 
-static void keep_plan(struct result *r, const struct raw_row *row)
+/* What the first row of a group says of its worker, and what every row says of
+ * the work of a call. */
+static void keep_facts(struct result *r, const struct raw_row *row)
 {
+	if (row->life_ns != NA_INT && (row->sample == NA_INT || row->sample == 0))
+		r->spent_s += (double)row->life_ns * 1e-9;
+	r->unpinned |= row->unpinned == 1;
+	r->throttled |= row->throttled > 0;
 	if (!isnan(row->flops_executed)) {
 		r->flops_useful = row->flops_useful;
 		r->flops_executed = row->flops_executed;
@@ -274,7 +282,7 @@ bool results_add(struct results *results, const struct raw_row *row, char *error
 	r->status[pass] = (enum status)status;
 	free(r->message[pass]);
 	r->message[pass] = row->message && *row->message ? strdup(row->message) : NULL;
-	keep_plan(r, row);
+	keep_facts(r, row);
 	if (pass == PASS_MEMORY)
 		r->memory = *row;
 	else if (pass == PASS_ACCURACY)

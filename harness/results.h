@@ -40,6 +40,8 @@ struct result {
 	struct call_time *sample;
 	size_t n_samples, samples_cap;
 	int64_t calls;
+	double spent_s;  /* life of its workers */
+	bool unpinned, throttled;
 
 	bool done[3];           /* by enum pass: has a row that counts */
 	enum status status[3];

@@ -18,6 +18,7 @@ static const double WIDE_SHARE = 0.05;       /* half-width over the median */
 static const double CLEAN_SHARE = 0.5;
 static const double LAG_LIMIT = 0.4;
 static const double CAL_DRIFT_SHARE = 0.03, CAL_SLOW_SHARE = 0.10;
+enum { CAL_ROUNDS = 4 };                     /* in more than one of so many rounds */
 static const double MAD_TO_SIGMA = 1.4826;   /* of a normal distribution */
 static const double TIMER_LIMITED_NS = 1e5;  /* a cold call below this */
 static const double LEAK_SHARE = 0.05, LEAK_BYTES = 2 << 20;
@@ -187,6 +188,7 @@ static void put_work(const struct result *r, struct summary_row *row)
 	row->err_exact_nmse_u = a->err_exact_nmse_u;
 	row->err_rows = a->err_rows;
 	row->entropy_ratio = a->entropy_ratio;
+	row->clamped_rows = a->clamped_rows;
 }
 
 static bool leaks(const struct summary_row *row)
@@ -199,20 +201,17 @@ static bool leaks(const struct summary_row *row)
 	return (double)row->untracked_bytes > allowed;
 }
 
-static bool drifts(const struct result *r)
+/* The clock rate changed during rounds, or was low from their start. */
+static void calibration_flags(const struct result *r, double best, bool *drift, bool *slow)
 {
-	for (size_t i = 0; i < r->n_rounds; i++)
-		if (fabs(r->round[i].cal_after / r->round[i].cal_before - 1) > CAL_DRIFT_SHARE)
-			return true;
-	return false;
-}
+	size_t drifts = 0, slows = 0;
 
-static bool starts_slow(const struct result *r, double best)
-{
-	for (size_t i = 0; i < r->n_rounds; i++)
-		if (r->round[i].cal_before > best * (1 + CAL_SLOW_SHARE))
-			return true;
-	return false;
+	for (size_t i = 0; i < r->n_rounds; i++) {
+		drifts += fabs(r->round[i].cal_after / r->round[i].cal_before - 1) > CAL_DRIFT_SHARE;
+		slows += r->round[i].cal_before > best * (1 + CAL_SLOW_SHARE);
+	}
+	*drift = CAL_ROUNDS * drifts > r->n_rounds;
+	*slow = CAL_ROUNDS * slows > r->n_rounds;
 }
 
 /* In alphabetical order. */
@@ -222,23 +221,28 @@ static void put_flags(const struct result *r, double best_cal, bool autocorrelat
 	const struct summary_row *row = &out->row;
 	bool timed = row->rounds > 0;
 	double half = (row->time_ci95_hi_ns - row->time_ci95_lo_ns) / 2;
-	bool single = false;
+	bool single = false, drift, slow;
 
+	calibration_flags(r, best_cal, &drift, &slow);
 	for (size_t i = 0; i < r->n_rounds; i++)
 		single |= r->round[i].n == 1;
 	out->flags[0] = '\0';
 	add_flag(out, result_accuracy_missing(r), "accuracy_missing");
 	add_flag(out, autocorrelated, "autocorrelated");
 	add_flag(out, bimodal, "bimodal");
-	add_flag(out, drifts(r), "cal_drift");
-	add_flag(out, starts_slow(r, best_cal), "cal_slow");
+	add_flag(out, drift, "cal_drift");
+	add_flag(out, slow, "cal_slow");
 	add_flag(out, timed && half > WIDE_SHARE * row->time_median_ns, "ci_wide");
+	add_flag(out, row->clamped_rows > 0, "clamped");
 	add_flag(out, timed && row->clean_share < CLEAN_SHARE, "disturbed");
 	add_flag(out, timed && row->rounds < ROUNDS_MIN, "few_rounds");
 	add_flag(out, leaks(row), "mem_leakpath");
+	add_flag(out, r->memory.rss_is_bound == 1, "rss_bound");
 	add_flag(out, single, "single_sample");
+	add_flag(out, r->throttled, "throttled");
 	add_flag(out, timed && !strcmp(r->key.cache, "cold") && row->time_median_ns < TIMER_LIMITED_NS,
 	         "timer_limited");
+	add_flag(out, r->unpinned, "unpinned");
 	add_flag(out, timed && MAD_TO_SIGMA * row->time_mad_ns > UNSTABLE_SHARE * row->time_median_ns,
 	         "unstable");
 	out->row.flags = out->flags;

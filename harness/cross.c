@@ -36,6 +36,14 @@ static const struct numeric_axis numeric[] = {
 };
 enum { N_NUMERIC = sizeof numeric / sizeof *numeric };
 
+const char *axis_default(enum axis_id axis)
+{
+	for (size_t i = 0; i < N_NUMERIC; i++)
+		if (numeric[i].axis == axis)
+			return numeric[i].def;
+	return axis == AXIS_ISA ? "auto" : axis == AXIS_DATA ? "gauss:sigma=1" : NULL;
+}
+
 /* The parsed axes of a group. */
 struct axes {
 	struct numbers number[AXIS_COUNT];
@@ -84,8 +92,9 @@ static bool parse_inputs(const void *rule, const char *text, const struct where 
 
 /* Each piece of the axis that counts, or the default. */
 static bool parse_axis(const struct config *config, const struct group *group, enum axis_id axis,
-                       const char *def, parse_fn *parse, const void *rule, void *out, char *error)
+                       parse_fn *parse, const void *rule, void *out, char *error)
 {
+	const char *def = axis_default(axis);
 	const struct axis_text *text = config_axis(config, group, axis);
 	const struct where built_in = { .name = "default" };
 
@@ -101,7 +110,7 @@ static bool parse_axes(const struct config *config, const struct group *group, s
                        char *error)
 {
 	for (size_t i = 0; i < N_NUMERIC; i++)
-		if (!parse_axis(config, group, numeric[i].axis, numeric[i].def, parse_numbers,
+		if (!parse_axis(config, group, numeric[i].axis, parse_numbers,
 		                &numeric[i].rule, &axes->number[numeric[i].axis], error))
 			return false;
 	if (!config_axis(config, group, AXIS_VARIANT)) {
@@ -110,9 +119,9 @@ static bool parse_axes(const struct config *config, const struct group *group, s
 		            in ? "section [" : "", in ? in : "", in ? "]:" : "nothing to run:",
 		            config->sweep_path ? "the key variant" : "--variant");
 	}
-	return parse_axis(config, group, AXIS_VARIANT, NULL, parse_variants, NULL, &axes->variants, error) &&
-	       parse_axis(config, group, AXIS_ISA, "auto", parse_isas, NULL, &axes->isas, error) &&
-	       parse_axis(config, group, AXIS_DATA, "gauss:sigma=1", parse_inputs, NULL, &axes->inputs, error);
+	return parse_axis(config, group, AXIS_VARIANT, parse_variants, NULL, &axes->variants, error) &&
+	       parse_axis(config, group, AXIS_ISA, parse_isas, NULL, &axes->isas, error) &&
+	       parse_axis(config, group, AXIS_DATA, parse_inputs, NULL, &axes->inputs, error);
 }
 
 /* Counts through all combinations: digit i runs below size[i], the last one

@@ -15,4 +15,7 @@ typedef bool cross_fn(void *user, const struct cell *cell, char *error);
 bool cross_group(const struct config *config, const struct group *group, cross_fn *fn, void *user,
                  char *error);
 
+/* What an axis is when nothing is given; NULL: it follows another. */
+const char *axis_default(enum axis_id axis);
+
 #endif

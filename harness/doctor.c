@@ -90,7 +90,7 @@ static void look_at_noise(const struct machine *m, struct text *out)
 	         RUNS, spread);
 	finding(out, spread < 3, "noise", text, "stop other programs, or choose quiet CPUs with --cpus");
 	if (m->runnable > 1) {
-		snprintf(text, sizeof text, "%d other threads want to run; load average %.2f", m->runnable - 1,
+		snprintf(text, sizeof text, "threads of others that want to run: %d; load average %.2f", m->runnable - 1,
 		         m->load1);
 		finding(out, false, "load", text, "wait until they are done");
 	} else if (m->runnable >= 0) {

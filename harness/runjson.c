@@ -2,6 +2,7 @@
  *
  * Writing and reading run.json. */
 #include "runjson.h"
+#include "cross.h"
 #include "record.h"
 #include "summary.h"
 #include "version.h"
@@ -55,7 +56,7 @@ static json_t *topology_json(const struct run_facts *f)
 	topo_info(f->topo, &t);
 	topo_allowed(f->topo, allowed, sizeof allowed);
 	return json_pack("{s:s s:i s:i s:i s:i s:i s:I s:I s:I s:I s:s s:o s:f s:b s:i s:o s:o}",
-	                 "hwloc", t.hwloc_version, "packages", (int)t.packages,
+	                 "hwloc_api", t.hwloc_version, "packages", (int)t.packages,
 	                 "numa_nodes", (int)t.numa_nodes, "cores", (int)t.cores, "pus", (int)t.pus,
 	                 "smt_width", (int)t.smt, "l1d_bytes", (json_int_t)t.l1d_bytes,
 	                 "l2_bytes", (json_int_t)t.l2_bytes, "l3_bytes", (json_int_t)t.l3_bytes,
@@ -99,7 +100,7 @@ static json_t *clock_json(const struct run_facts *f)
 	                 "calibration_end_ns", real_or_null(f->calibration_end_ns));
 }
 
-/* Every option that was given, and the axes of each group. */
+/* Every option that was given, and the axes of each group, defaults included. */
 static json_t *config_json(const struct config *config)
 {
 	json_t *all = json_object(), *groups = json_array();
@@ -109,6 +110,8 @@ static json_t *config_json(const struct config *config)
 			continue;
 		struct text value = { 0 };
 		option_show(config, NULL, o, &value);
+		if (!value.len && o->kind == OPTION_AXIS && axis_default((enum axis_id)o->at))
+			text_adds(&value, axis_default((enum axis_id)o->at));
 		if (value.len)
 			json_object_set_new(all, o->name, json_string(value.s));
 		text_free(&value);
@@ -210,7 +213,7 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 
 	if (json)
 		json_object_set_new(json, "limits", record_limits());
-	char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
 	json_decref(json);
 	if (!text)
 		return fail(error, "cannot make run.json: out of memory, or a text that is not UTF-8");

@@ -81,19 +81,23 @@ static bool bad_option(const char *argument, unsigned verb, const char *verb_nam
 bool options_parse(struct config *config, unsigned verb, int argc, char **argv, char *error)
 {
 	struct option longs[OPTIONS_MAX] = { 0 };
-	const struct option_def *by_letter[UCHAR_MAX + 1] = { 0 };
-	const struct option_def *by_index[OPTIONS_MAX] = { 0 };
+	/* A letter, or LONG + index: equal codes would make getopt take the first
+	 * of several options that a short form could mean. */
+	enum { LONG = UCHAR_MAX + 1 };
+	const struct option_def *by_code[LONG + OPTIONS_MAX] = { 0 };
 	char letters[2 * OPTIONS_MAX + 2] = ":";
-	int n = 0, got, index = 0;
+	int n = 0, got;
 	size_t at = 1;
 
 	for (const struct option_def *o = option_table; o->name; o++) {
 		if (!(o->verbs & verb))
 			continue;
-		by_index[n] = o;
-		longs[n++] = (struct option){ o->name, o->argument ? required_argument : no_argument, NULL, 0 };
+		by_code[LONG + n] = o;
+		longs[n] = (struct option){ o->name, o->argument ? required_argument : no_argument, NULL,
+			                    LONG + n };
+		n++;
 		if (o->letter) {
-			by_letter[(unsigned char)o->letter] = o;
+			by_code[(unsigned char)o->letter] = o;
 			letters[at++] = o->letter;
 			if (o->argument)
 				letters[at++] = ':';
@@ -101,10 +105,10 @@ bool options_parse(struct config *config, unsigned verb, int argc, char **argv, 
 	}
 	opterr = 0;
 	optind = 0; /* glibc: scan from the start, whatever was scanned before */
-	while ((got = getopt_long(argc, argv, letters, longs, &index)) != -1) {
+	while ((got = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
 		if (got == '?' || got == ':')
 			return bad_option(argv[optind - 1], verb, argv[0], got == ':', error);
-		const struct option_def *o = got ? by_letter[got] : by_index[index];
+		const struct option_def *o = by_code[got];
 		const struct where where = { .name = o->name };
 		if (!option_set(config, &config->command_line, o, optarg, &where, error))
 			return false;

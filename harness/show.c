@@ -5,6 +5,7 @@
 #include "compare.h"
 #include "csv.h"
 #include "grid.h"
+#include "plugin.h"
 #include "progress.h"
 #include "raw.h"
 #include "summary.h"
@@ -38,7 +39,7 @@ static const struct {
 	{ ">n_q", offsetof(struct row_key, n_q), COLUMN_INT },
 	{ ">n", offsetof(struct row_key, n_k), COLUMN_INT },
 };
-enum { N_AXES = sizeof axes / sizeof *axes, AXIS_OF_N = N_AXES - 1, AXIS_OF_NQ = N_AXES - 2 };
+enum { N_AXES = sizeof axes / sizeof *axes, AXIS_OF_N = N_AXES - 1, AXIS_OF_NQ = N_AXES - 2, AXIS_OF_DV = 4 };
 
 static void axis_text(const struct row_key *key, size_t a, char *out, size_t size)
 {
@@ -63,11 +64,35 @@ static void find_varying(const struct results *results, bool varies[N_AXES])
 			varies[a] = strcmp(first, here) != 0;
 		}
 	}
-	/* Query lengths matter only where they are not the key lengths. */
-	bool cross = false;
-	for (size_t i = 0; i < results->n; i++)
-		cross |= results->v[i].key.n_q != results->v[i].key.n_k;
-	varies[AXIS_OF_NQ] = cross;
+	/* Of two sizes that are usually one, the second only where it differs. */
+	varies[AXIS_OF_NQ] = varies[AXIS_OF_DV] = false;
+	for (size_t i = 0; i < results->n; i++) {
+		varies[AXIS_OF_NQ] |= results->v[i].key.n_q != results->v[i].key.n_k;
+		varies[AXIS_OF_DV] |= results->v[i].key.d_value != results->v[i].key.d_head;
+	}
+}
+
+/* "name", and the parameters that are not at their defaults. */
+static void label(const struct row_key *key, char *out, size_t size)
+{
+	const struct attn_variant *v = variant_find(key->variant);
+	char value[64];
+	size_t at = (size_t)snprintf(out, size, "%s", key->variant);
+
+	for (const char *from = key->params; *from && at < size;) {
+		size_t len = strcspn(from, ":"), name = strcspn(from, "=:");
+		bool usual = false;
+		for (size_t i = 0; v && i < cell_n_params(v); i++) {
+			const struct attn_param *p = &v->params[i];
+			if (strlen(p->name) == name && !strncmp(p->name, from, name) && from[name] == '=') {
+				cell_value(p, p->def, value, sizeof value);
+				usual = strlen(value) == len - name - 1 && !strncmp(value, from + name + 1, strlen(value));
+			}
+		}
+		if (!usual)
+			at += (size_t)snprintf(out + at, size - at, ":%.*s", (int)len, from);
+		from += len + (from[len] == ':');
+	}
 }
 
 static const char *interval(double x, double lo, double hi, const char *(*human)(double, char *),
@@ -130,7 +155,8 @@ static void people_row(struct table_state *t, const struct result *r, const stru
 	char text[256], bytes[HUMAN_MAX];
 	bool ok = !strcmp(row->status, "ok") || !strcmp(row->status, "inaccurate");
 
-	grid_cell(grid, "%s%s%s", r->key.variant, *r->key.params ? ":" : "", r->key.params);
+	label(&r->key, text, sizeof text);
+	grid_cell(grid, "%s", text);
 	for (size_t a = 0; a < N_AXES; a++) {
 		if (!t->varies[a])
 			continue;
@@ -236,14 +262,14 @@ static void footer(const struct table_state *t, struct text *out)
 			text_printf(out, "%s %zu %s", n++ ? "," : "", counts[s], status_names[s]);
 	text_adds(out, ". In all of them");
 	for (size_t a = 0; a < N_AXES && t->results->n; a++) {
-		if (t->varies[a] || a == AXIS_OF_NQ)
+		if (t->varies[a] || a == AXIS_OF_NQ || a == AXIS_OF_DV)
 			continue;
 		axis_text(&t->results->v[0].key, a, value, sizeof value);
 		text_printf(out, " %s=%s", axes[a].name + (axes[a].name[0] == '>'), value);
 	}
 	text_printf(out, ".\nUp to %zu rounds a cell, variants interleaved. Speed-up: over %s, round by round; "
 	                 "within %.3g %% of 1 counts as the same.\n",
-	            rounds, t->config->baseline ? t->config->baseline : "full, or flash where full was not run",
+	            rounds, t->config->baseline ? t->config->baseline : "full, or flash where there is no full",
 	            t->margin * 100);
 	if (t->uncorrected && t->comparisons > 1)
 		text_printf(out, "%zu intervals of speed-ups hold at 95 %% each, not for all %zu together: so "

@@ -130,6 +130,7 @@ struct kern {
 	void (*elu1)(float *y, const float *x, size_t n); /* elu(x) + 1; y may be x */
 	/* y = a max(x, 0) + b; y may be x. */
 	void (*relu)(float *y, const float *x, float a, float b, size_t n);
+	void (*raise)(float *y, const float *x, size_t n); /* y = max(x, y) */
 	/* Element by element; y may be x or z. */
 	void (*mul)(float *y, const float *x, const float *z, size_t n); /* x z */
 	void (*div)(float *y, const float *x, const float *z, size_t n); /* x / z */

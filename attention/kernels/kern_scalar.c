@@ -226,6 +226,12 @@ static void relu(float *y, const float *x, float a, float b, size_t n)
 		y[i] = a * (x[i] > 0 ? x[i] : 0) + b;
 }
 
+static void raise_to(float *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] > y[i] ? x[i] : y[i];
+}
+
 static void mul(float *y, const float *x, const float *z, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -279,6 +285,7 @@ const struct kern kern_scalar = {
 	.exp_shift = exp_shift,
 	.elu1 = elu1,
 	.relu = relu,
+	.raise = raise_to,
 	.mul = mul,
 	.div = divide,
 	.pairs = pairs,

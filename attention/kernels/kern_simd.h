@@ -676,6 +676,16 @@ static void row_relu(float *y, const float *x, float a, float b, size_t n)
 		v_store_part(y + i, v_fma(f, v_max(v_load_part(x + i, n - i), zero), shift), n - i);
 }
 
+static void row_raise(float *y, const float *x, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_max(v_load(x + i), v_load(y + i)));
+	if (i < n)
+		v_store_part(y + i, v_max(v_load_part(x + i, n - i), v_load_part(y + i, n - i)), n - i);
+}
+
 static void row_mul(float *y, const float *x, const float *z, size_t n)
 {
 	size_t i = 0;
@@ -771,6 +781,7 @@ const struct kern TABLE = {
 	.exp_shift = row_exp_shift,
 	.elu1 = row_elu1,
 	.relu = row_relu,
+	.raise = row_raise,
 	.mul = row_mul,
 	.div = row_div,
 	.pairs = row_pairs,

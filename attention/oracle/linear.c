@@ -164,3 +164,31 @@ void oracle_hedgehog(const struct attn_oracle_call *c)
 	oracle_kernel(c, oracle_features(c, c->q, s->n_q, 2 * s->d, hedgehog),
 	              oracle_features(c, c->k, s->n_k, 2 * s->d, hedgehog), 2 * s->d, c->arg[1]);
 }
+
+/* aft-simple, and aft-full with a bias of pairs: channel by channel
+ * O_t = sigmoid(q_t) sum_j e^(k_j + w_tj) v_j / sum_j e^(k_j + w_tj). */
+static void aft_row(const struct attn_oracle_call *c, size_t t, const double *bias, double *out)
+{
+	const struct attn_shape *s = c->shape;
+
+	for (size_t e = 0; e < s->d; e++) {
+		double top = -INFINITY, num = 0, den = 0;
+		for (size_t j = 0; j < s->n_k; j++)
+			if (oracle_visible(s, t, j))
+				top = fmax(top, c->k[j * s->d + e] + (bias ? bias[j] : 0));
+		for (size_t j = 0; j < s->n_k; j++) {
+			if (!oracle_visible(s, t, j))
+				continue;
+			double weight = exp(c->k[j * s->d + e] + (bias ? bias[j] : 0) - top);
+			num += weight * c->v[j * s->d + e];
+			den += weight;
+		}
+		out[e] = den > 0 ? num / den / (1 + exp(-c->q[t * s->d + e])) : 0;
+	}
+}
+
+void oracle_aft_simple(const struct attn_oracle_call *c)
+{
+	for (size_t r = 0; r < c->n_rows; r++)
+		aft_row(c, c->rows[r], NULL, c->out + r * c->shape->d);
+}

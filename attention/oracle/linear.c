@@ -192,3 +192,23 @@ void oracle_aft_simple(const struct attn_oracle_call *c)
 	for (size_t r = 0; r < c->n_rows; r++)
 		aft_row(c, c->rows[r], NULL, c->out + r * c->shape->d);
 }
+
+/* w_tj is input, or u_t . u'_j of the state; rank */
+void oracle_aft_full(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	const float *given = attn_aux_find(c->aux, "w", s->n_q, s->n_k), *u = c->state;
+	size_t rank = (size_t)c->arg[0];
+	double *bias = c->alloc(c->owner, s->n_k);
+
+	for (size_t r = 0; r < c->n_rows; r++) {
+		size_t t = c->rows[r];
+		for (size_t j = 0; j < s->n_k; j++) {
+			bias[j] = given ? (double)given[t * s->n_k + j] : 0;
+			for (size_t f = 0; !given && f < rank; f++)
+				bias[j] += (double)u[t * rank + f] *
+				           (double)u[s->n_q * rank + f * s->n_k + j];
+		}
+		aft_row(c, t, bias, c->out + r * s->d);
+	}
+}

@@ -244,3 +244,55 @@ void oracle_pooled(const struct attn_oracle_call *c)
 		product(w, v, 1, rows, s->d_v, c->out + r * s->d_v);
 	}
 }
+
+/* exp(-scale |x - y|^2 / 2) */
+static double gaussian(const struct attn_oracle_call *c, const double *x, const double *y)
+{
+	double square = 0;
+
+	for (size_t e = 0; e < c->shape->d; e++)
+		square += (x[e] - y[e]) * (x[e] - y[e]);
+	return exp(-(double)c->shape->scale * square / 2);
+}
+
+/* skyformer: m, ridge, iters, pinv; the state is the landmarks' indices, first
+ * those of queries. */
+void oracle_skyformer(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	const uint32_t *index = c->state;
+	size_t half = (size_t)c->arg[0] / 2, of_q = least(half, s->n_q);
+	size_t m = of_q + least((size_t)c->arg[0] - half, s->n_k);
+	const double **land = (const double **)(void *)c->alloc(c->owner, m);
+	double *a = c->alloc(c->owner, m * m), *z = c->alloc(c->owner, m * m), *sum = c->alloc(c->owner, m);
+	double *bv = c->alloc(c->owner, m * s->d_v), *w = c->alloc(c->owner, m * s->d_v);
+	double *f = c->alloc(c->owner, m);
+
+	for (size_t u = 0; u < m; u++)
+		land[u] = (u < of_q ? c->q : c->k) + index[u] * s->d;
+	for (size_t u = 0; u < m; u++) {
+		sum[u] = 0;
+		for (size_t t = 0; t < m; t++)
+			sum[u] += a[u * m + t] = gaussian(c, land[u], land[t]) + (u == t ? c->arg[1] : 0);
+	}
+	for (size_t i = 0; i < m * m; i++)
+		a[i] /= sqrt(sum[i / m] * sum[i % m]);
+	if (c->arg[3] == 0)
+		newton_schulz(c, a, m, (size_t)c->arg[2], z);
+	else
+		invert(c, a, m, z);
+	for (size_t i = 0; i < m * m; i++)
+		z[i] /= sqrt(sum[i / m] * sum[i % m]);
+	for (size_t i = 0; i < m * s->d_v; i++)
+		bv[i] = 0;
+	for (size_t u = 0; u < m; u++)
+		for (size_t j = 0; j < s->n_k; j++)
+			for (size_t e = 0; e < s->d_v; e++)
+				bv[u * s->d_v + e] += gaussian(c, land[u], c->k + j * s->d) * c->v[j * s->d_v + e];
+	product(z, bv, m, m, s->d_v, w);
+	for (size_t r = 0; r < c->n_rows; r++) {
+		for (size_t u = 0; u < m; u++)
+			f[u] = gaussian(c, c->q + c->rows[r] * s->d, land[u]);
+		product(f, w, 1, m, s->d_v, c->out + r * s->d_v);
+	}
+}

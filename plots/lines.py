@@ -249,7 +249,7 @@ def _panels(sheet, edge, quantity, curves, guides):
     """(floor, [(axes, low, high)]): one panel, or two about an empty stretch of values."""
     values = np.concatenate([np.concatenate([y, lo, hi]) for _, _, y, lo, hi in curves]
                             + [[v for _, v in points] for _, points, _ in guides]
-                            + [_clear_growth(c[0])["rss_delta_bytes"] for c in curves
+                            + [clear_growth(c[0])["rss_delta_bytes"] for c in curves
                                if quantity is MEMORY])
     cut = gap(values) if quantity is ERROR else None
     lengths = sorted({int(n) for _, ns, y, _, _ in curves for n in ns[np.isfinite(y)]})
@@ -315,13 +315,13 @@ def _draw(ax, s, n, y, low, high, size):
                     zorder=front)
 
 
-def _clear_growth(s):
+def clear_growth(s):
     return s.ok[s.ok["rss_delta_bytes"] >= CLEAR * s.ok["rss_resolution_bytes"]]
 
 
 def _resident(ax, s, size):
     """Growth of the process as a check: a tick, with its resolution as a bar."""
-    ok = _clear_growth(s)
+    ok = clear_growth(s)
     if ok.empty:
         return
     delta, bar = ok["rss_delta_bytes"].to_numpy(), ok["rss_resolution_bytes"].to_numpy()

@@ -31,8 +31,18 @@ def _parse(argv):
         verb.add_argument("dir", metavar="DIR", help="directory of a run, with summary.csv")
         if name != "findings":
             verb.add_argument("--out", metavar="DIR", help="where to write (default: DIR)")
+        if name == "figures":
+            verb.add_argument("--lengths", metavar="N,N", type=_lengths, default=(),
+                              help="lengths of error against time (default: a telling few)")
         verb.set_defaults(act=act)
     return parser.parse_args(argv)
+
+
+def _lengths(text):
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list like 512,4096") from None
 
 
 def _report(args):
@@ -49,7 +59,7 @@ def _figures(args):
     from . import figures, gp
     run = load(args.dir)
     folder = Path(args.out or args.dir) / "figures"
-    paths = [p for *_, p in figures.write(run, folder)] + gp.write(run, folder)
+    paths = figures.write(run, folder, figures.plan(run, args.lengths)) + gp.write(run, folder)
     for path in paths:
         print(path)
     return 0

@@ -33,7 +33,7 @@ def decimal_ticks(low, high, most):
     best = []
     for step, subs in ((3, (1,)), (2, (1,)), (1, (1,)), (1, (1, 3)), (1, (1, 2, 5)),
                        (1, (1, 1.5, 2, 3, 5, 7))):
-        ticks = [s * 10.0**e for e in range(first, last + 1) if e % step == 0 for s in subs]
+        ticks = [float(f"{s}e{e}") for e in range(first, last + 1) if e % step == 0 for s in subs]
         ticks = [t for t in ticks if low <= t <= high]
         if len(ticks) <= most and len(ticks) > len(best):
             best = ticks

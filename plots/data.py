@@ -102,11 +102,11 @@ class Group:
 
     @property
     def lengths(self):
-        return sorted(self.cells["n"].unique())
+        return sorted(int(n) for n in self.cells["n"].unique())
 
     @property
     def measured_lengths(self):
-        return sorted(self.cells.loc[self.cells["status"] == "ok", "n"].unique())
+        return sorted(int(n) for n in self.cells.loc[self.cells["status"] == "ok", "n"].unique())
 
     def find(self, variant):
         """The first series of a variant, or None."""
@@ -264,7 +264,7 @@ def _groups(cells):
     varying = [c for c in GROUP if cells[c].nunique() > 1]
     out = []
     for values, rows in cells.groupby(GROUP, sort=False):
-        key = dict(zip(GROUP, values))
+        key = {c: v.item() if isinstance(v, np.generic) else v for c, v in zip(GROUP, values)}
         out.append(Group(key, _slug(key, varying), rows))
     return out
 

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Which figures a run has, and writing them: PDF, SVG and PNG, in two widths."""
-import os
-import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 from . import machine
-from .lines import ERROR, FEW, QUANTITIES, TIME, drawable, facts, family_lines, lines
-from .pareto import best_length, pareto, points
+from .lines import FEW, QUANTITIES, drawable, facts, family_lines, lines
+from .pareto import pareto, points, telling_lengths
 
 FORMATS = ("pdf", "svg", "png")
 DPI = 220  # of the PNG
@@ -28,8 +27,10 @@ class Figure:
         return Path(folder) / self.slug / f"{self.name}{SUFFIX[columns]}.{fmt}"
 
 
-def plan(run):
-    """Every figure of a run, in the order of a report."""
+def plan(run, lengths=()):
+    """Every figure of a run, in the order of a report.
+
+    lengths: of the figures of error against time; () for a telling few."""
     out = []
     for group in run.groups:
         what = ", ".join(facts(group))
@@ -43,7 +44,7 @@ def plan(run):
                 title = f"{q.title}, family by family"
                 out.append(Figure(group.slug, f"{q.name}-families", title,
                                   f"{title}; {what}.", (2,)))
-        for n in group.measured_lengths:
+        for n in lengths or telling_lengths(group):
             count = len(points(group, n))
             if count >= 2:
                 title = f"Error against time at n = {n}"
@@ -63,22 +64,19 @@ def draw(run, figure, columns):
     return lines(group, QUANTITIES[figure.name], columns, cpu)
 
 
-def write(run, folder, formats=FORMATS, wanted=None):
-    """Writes every figure (or those of `wanted`) below folder, on all CPUs;
-    returns [(Figure, columns, format, path)]."""
-    wanted = plan(run) if wanted is None else wanted
+def write(run, folder, wanted, formats=FORMATS):
+    """Writes the figures of plan() below folder, on all CPUs, and returns their paths."""
     jobs = [(f, c) for f in wanted for c in f.columns]
     for slug in {f.slug for f in wanted}:
         (Path(folder) / slug).mkdir(parents=True, exist_ok=True)
-    workers = min(len(os.sched_getaffinity(0)), len(jobs))
-    if workers > 1:
-        with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(run,)) as pool:
-            list(pool.map(_write_one, *zip(*[(None, f, c, folder, formats) for f, c in jobs]),
-                          chunksize=2))
-    else:
-        for f, c in jobs:
-            _write_one(run, f, c, folder, formats)
-    return [(f, c, fmt, f.path(folder, c, fmt)) for f, c in jobs for fmt in formats]
+    try:
+        with ProcessPoolExecutor(initializer=_adopt, initargs=(run,)) as pool:
+            list(pool.map(_write_one, jobs, repeat(folder), repeat(formats)))
+    except (NotImplementedError, PermissionError):  # a sandbox without semaphores
+        _adopt(run)
+        for job in jobs:
+            _write_one(job, folder, formats)
+    return [f.path(folder, c, fmt) for f, c in jobs for fmt in formats]
 
 
 _run = None  # of a worker process
@@ -89,8 +87,9 @@ def _adopt(run):
     _run = run
 
 
-def _write_one(run, figure, columns, folder, formats):
-    drawn = draw(run or _run, figure, columns)
+def _write_one(job, folder, formats):
+    figure, columns = job
+    drawn = draw(_run, figure, columns)
     for fmt in formats:
         save(drawn, figure.path(folder, columns, fmt))
 
@@ -99,9 +98,5 @@ def save(drawn, path):
     """Without dates, so that the same data gives the same bytes."""
     fmt = Path(path).suffix[1:]
     metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[fmt]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        drawn.savefig(path, format=fmt, dpi=DPI if fmt == "png" else 72, metadata=metadata)
+    drawn.savefig(path, format=fmt, dpi=DPI if fmt == "png" else 72, metadata=metadata)
 
-
-__all__ = ["ERROR", "TIME", "Figure", "best_length", "draw", "plan", "save", "write"]

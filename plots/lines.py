@@ -92,8 +92,7 @@ def lines(group, quantity, columns, machine=""):
         _label(sheet, edge, end, spot, s, size)
     for (text, _, pattern), end, spot in zip(guides, ends[len(curves):], spots[len(curves):]):
         sheet.line([edge + 2, edge + 14], [end[1], spot], style.MUTED, 0.5, linestyle=pattern)
-        sheet.text(edge + 20 + size["mark"], spot, text, color=style.MUTED, va="center_baseline",
-                   style="italic")
+        sheet.text(edge + 20 + size["mark"], spot, text, color=style.MUTED, va="center_baseline")
     return sheet.figure
 
 
@@ -258,7 +257,7 @@ def _panels(sheet, edge, quantity, curves, guides):
     else:
         break_at = sheet.bottom + 0.24 * (sheet.top - sheet.bottom)
         parts = [(break_at + 6, sheet.top) + limits(values[values >= cut[1]]),
-                 (sheet.bottom, break_at) + limits(values[(values <= cut[0]) & (values > 0)], 1.6)]
+                 (sheet.bottom, break_at) + limits(values[(values <= cut[0]) & (values > 0)], 1.6, 15)]
     panels = []
     for bottom, top, low, high in parts:
         ax = sheet.axes(sheet.left, bottom, edge, top)
@@ -299,7 +298,7 @@ def _draw(ax, s, n, y, low, high, size):
             markeredgecolor=style.PAPER, markeredgewidth=0.35, zorder=front)
     has = np.isfinite(low) & np.isfinite(high) & np.isfinite(y)
     if has.any():
-        ax.errorbar(n[has], y[has], yerr=[y[has] - low[has], high[has] - y[has]], fmt="none",
+        ax.errorbar(n[has], y[has], yerr=np.array([y - low, high - y])[:, has], fmt="none",
                     ecolor=colour, elinewidth=0.7, capsize=1.6, capthick=0.6, zorder=front)
         bare = np.isfinite(y) & ~has
     else:

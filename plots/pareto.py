@@ -39,6 +39,15 @@ def best_length(group):
     return max((n for n, k in counts.items() if k >= 0.75 * most), default=None)
 
 
+def telling_lengths(group):
+    """best_length and shorter ones, each at most a quarter of the one before."""
+    out = []
+    for n in reversed(group.measured_lengths):
+        if n <= (out[-1] / 4 if out else best_length(group)) and len(points(group, n)) >= 2:
+            out.append(n)
+    return sorted(out)
+
+
 def pareto(group, n, columns, machine=""):
     """The figure, or None where fewer than two series were measured at n."""
     found = points(group, n)
@@ -82,7 +91,7 @@ def _panels(sheet, edge, found, errors, guides):
     else:
         middle = sheet.bottom + 0.22 * (sheet.top - sheet.bottom)
         parts = [(middle + 6, sheet.top) + limits(values[values >= cut[1]], 1.35),
-                 (sheet.bottom, middle) + limits(values[(values <= cut[0]) & (values > 0)], 2.5)]
+                 (sheet.bottom, middle) + limits(values[(values <= cut[0]) & (values > 0)], 2.5, 15)]
     spans = np.array([x for f in found for x in f[1:4]])
     left, right = limits(spans, 1.35)
     panels = []
@@ -117,7 +126,7 @@ def _draw(panels, found, errors, chosen, guides, size):
         for i, (s, t, low, high, _) in enumerate(found):
             first = i in chosen
             if np.isfinite(low) and np.isfinite(high):
-                ax.errorbar(t, errors[i], xerr=[[t - low], [high - t]], fmt="none",
+                ax.errorbar([t], [errors[i]], xerr=[[t - low], [high - t]], fmt="none",
                             ecolor=style.colour(s.family), elinewidth=0.8, capsize=1.6, zorder=2)
             shape = style.marker(s.family, s.variant)
             ax.plot(t, errors[i], linestyle="none", marker=shape,
@@ -155,7 +164,7 @@ def _name(sheet, panels, found, errors, chosen, edge, guides, size):
                    weight=_weight(i, chosen), color=style.text_colour(f[0].family))
     names = spread(levels, size["text"] * 1.3, sheet.bottom, sheet.top)
     for (text, _, _), y in zip(guides, names):
-        sheet.text(edge + 5, y, text, color=style.MUTED, va="center_baseline", style="italic")
+        sheet.text(edge + 5, y, text, color=style.MUTED, va="center_baseline")
 
 
 def _panel(panels, value):

@@ -20,6 +20,10 @@ INK, MUTED, RULE, GRID, PAPER = "#1b1b1c", "#5e6166", "#9a9da1", "#e4e5e7", "#ff
 
 # Filled markers that stay apart at 3 pt. A family has fewer variants than that.
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "p", "<", "*", ">", "h", "d", "8"]
+SYMBOLS = {  # the same in plotly
+    "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down",
+    "P": "cross", "X": "x", "p": "pentagon", "<": "triangle-left", "*": "star",
+    ">": "triangle-right", "h": "hexagon", "d": "diamond-tall", "8": "octagon"}
 CATALOGUE = {
     "exact": ["flash", "full", "chunked"],
     "sparse": ["sliding-window", "sparse-strided", "longformer", "topk", "bigbird", "sink-window",
@@ -89,6 +93,16 @@ def text_colour(family):
     return matplotlib.colors.to_hex(rgb)
 
 
+def on_dark(value, least=0.2):
+    """A colour lightened to a luminance of `least`, for dark paper; ink becomes white."""
+    rgb = matplotlib.colors.to_rgb(value)
+    if max(rgb) < 0.15:
+        return "#eceef0"
+    while _luminance(rgb) < least:
+        rgb = tuple(c + (1 - c) * 0.06 for c in rgb)
+    return matplotlib.colors.to_hex(rgb)
+
+
 def marker(family, variant):
     """Marker of a variant: by catalogue, else by a hash of its name, so that it
     is the same in every figure whatever else is drawn."""
@@ -112,6 +126,9 @@ def dashes(index):
 
 def _contrast(rgb):
     """WCAG contrast of a colour against white."""
+    return 1.05 / (_luminance(rgb) + 0.05)
+
+
+def _luminance(rgb):
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return 1.05 / (luminance + 0.05)
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes run directories with known truth, for the tests of plots/."""
+import hashlib
 import json
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def _key(name, spec, kind, d, n):
            "variant": name, "family": spec[0], "params": spec[1], "mode": "forward", "batch": 1,
            "heads": 4, "n_q": n, "n_k": n, "d_head": d, "d_value": d, "causal": 0, "dtype": "f32",
            "threads": 1, "isa": "avx2", "cache": "warm", "input_kind": kind, "seed": 1}
-    key["cell_id"] = f"{abs(hash(tuple(key.values()))) & (2**64 - 1):016x}"
+    key["cell_id"] = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     return key
 
 

@@ -17,6 +17,11 @@ def bytes_text(value):
     return f"{value:.3g} {UNITS[unit]}" if value < 1000 else f"{value:.0f} {UNITS[unit]}"
 
 
+def number(value):
+    """Three digits, never in powers of ten: 0.0123, 93.4, 1870."""
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+
+
 def limits(values, pad=1.25, least=4.0):
     """Limits around positive values, a factor of `least` apart or more."""
     values = np.asarray([v for v in values if np.isfinite(v) and v > 0])

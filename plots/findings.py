@@ -4,11 +4,12 @@
 A sentence is said only about lengths that were measured, and a difference is
 one only if its interval is.
 """
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
 
-from .axes import bytes_text
+from .axes import bytes_text, number
 from .data import STATUSES
 from .speed import FASTER, SAME, SLOWER, crossing, round_medians, speedup
 
@@ -34,7 +35,9 @@ def as_text(found):
     """For a terminal: numbered paragraphs."""
     if not found:
         return "Nothing to compare: too few cells were measured."
-    return "\n".join(f"{i}. {f.title}. {f.text}" for i, f in enumerate(found, 1))
+    return "\n".join(textwrap.fill(f"{i}. {f.title}. {f.text}", 100, subsequent_indent="   ",
+                                   break_long_words=False, break_on_hyphens=False)
+                     for i, f in enumerate(found, 1))
 
 
 def approximations(group):
@@ -65,7 +68,7 @@ def _has(group, variant, n):
 
 
 def _error(row):
-    return f"{row['err_exact_rel_fro']:.3g}"
+    return number(row["err_exact_rel_fro"])
 
 
 def _speed(run, rounds):
@@ -102,7 +105,7 @@ def _speed(run, rounds):
             numbers.update(nearest=near.label, nearest_ratio=near_ratio)
             text += (f" The most accurate of the faster ones is {near.label}: {near_ratio} times as "
                      f"fast, error {_error(near.at(n))}.")
-    return Finding(f"Fastest: {best.label}, {ratio.value:.3g} times as fast as flash", text, figure,
+    return Finding(f"Fastest: {best.label}, {number(ratio.value)} times as fast as flash", text, figure,
                    numbers)
 
 
@@ -111,7 +114,7 @@ def _at_error(group, series, n):
     if not np.isfinite(row["err_exact_rel_fro"]):
         return ""
     level = group.uniform(n)
-    beside = f" (a plain mean of the values scores {level:.3g})" if np.isfinite(level) else ""
+    beside = f" (a plain mean of the values scores {number(level)})" if np.isfinite(level) else ""
     return f", at a relative error of {_error(row)}{beside}"
 
 
@@ -167,7 +170,7 @@ def _errors_of(group):
     else:
         count = f"{len(worse)} of {len(rows)} approximations " + ("is" if len(worse) == 1 else "are")
     text = (f"On {_place(group)} at n = {n}{at}, {count} further from exact attention than a plain "
-            f"mean of the visible values, whose error is {group.uniform(n):.3g}; the most accurate is "
+            f"mean of the visible values, whose error is {number(group.uniform(n))}; the most accurate is "
             f"{best.label} with {_error(row)}.")
     return text, {"input": group.key["input_kind"], "n": n, "worse": len(worse), "of": len(rows),
                   "best": best.label, "error": row["err_exact_rel_fro"],
@@ -188,7 +191,7 @@ def _exact(run, rounds):
     group, n = found
     full, flash = group.find("full").at(n), group.find("flash").at(n)
     ratio = speedup(rounds, full, flash)
-    title = {FASTER: f"Tiling makes exact attention {ratio.value:.3g} times as fast",
+    title = {FASTER: f"Tiling makes exact attention {number(ratio.value)} times as fast",
              SLOWER: "Tiling costs exact attention time here",
              SAME: "Tiling changes memory, not time"}.get(ratio.verdict(), "Tiled and naive attention")
     text = (f"On {_place(group)} at n = {n}, flash is {ratio} times as fast as full, which stores all "
@@ -198,7 +201,7 @@ def _exact(run, rounds):
     if np.isfinite(share):
         numbers["memory_ratio"] = share
         text += (f"; full takes {bytes_text(full['ws_tracked_bytes'])} of workspace, counted to the "
-                 f"byte, and flash {bytes_text(flash['ws_tracked_bytes'])}, a ratio of {share:.3g}")
+                 f"byte, and flash {bytes_text(flash['ws_tracked_bytes'])}, a ratio of {number(share)}")
     text += "."
     lean = _leanest(group, n)
     if lean and lean[0].label != "flash":
@@ -234,7 +237,7 @@ def _memory(run, rounds):
     low, high = min(rows, key=lambda p: p[1]), max(rows, key=lambda p: p[1])
     return Finding("Workspace", f"On {_place(group)} at n = {n}, {high[0].label} takes "
                    f"{bytes_text(high[1])} of workspace and {low[0].label} {bytes_text(low[1])}: "
-                   f"a ratio of {high[1] / low[1]:.3g}, counted to the byte.",
+                   f"a ratio of {number(high[1] / low[1])}, counted to the byte.",
                    (group.slug, "memory"), {"n": n, "ratio": high[1] / low[1]})
 
 

@@ -120,34 +120,29 @@ def _leads(points, boxes):
 
 
 def _cost(options, points, i, others, leads, lines, bounds, radius):
-    """Length of the leader, and what it costs to lie where something else is."""
-    box = options[:, None]
+    """Length of the leader, and what it costs to lie where something else is:
+    dearest outside the bounds, then on a label, on a marker, across a leader."""
+    others, leads = (a[~np.isnan(a).any(axis=1)] for a in (others, leads))
     end = np.clip(points[i], options[:, :2], options[:, 2:])
-    value = np.hypot(*(end - points[i]).T)
-    inside = ((options[:, 0] >= bounds[0]) & (options[:, 1] >= bounds[1])
-              & (options[:, 2] <= bounds[2]) & (options[:, 3] <= bounds[3]))
-    value = value + 1e6 * ~inside
-    taken = others[~np.isnan(others).any(axis=1)]
-    if len(taken):
-        hit = ((box[..., 0] < taken[:, 2] + 1.5) & (box[..., 2] > taken[:, 0] - 1.5)
-               & (box[..., 1] < taken[:, 3] + 1) & (box[..., 3] > taken[:, 1] - 1))
-        value = value + 1e4 * hit.sum(axis=1)
-    pads = radius + 0.5
-    hit = ((points[:, 0] > box[..., 0] - pads) & (points[:, 0] < box[..., 2] + pads)
-           & (points[:, 1] > box[..., 1] - pads) & (points[:, 1] < box[..., 3] + pads))
-    hit[:, i] = False
-    value = value + 300 * hit.sum(axis=1)
-    if len(lines):
-        hit = ((lines[:, 0] > box[..., 0] - 1) & (lines[:, 0] < box[..., 2] + 1)
-               & (lines[:, 1] > box[..., 1] - 1) & (lines[:, 1] < box[..., 3] + 1))
-        value = value + 20 * hit.any(axis=1)
     mine = np.hstack([np.broadcast_to(points[i], end.shape), end])
-    value = value + 60 * _cross(mine, leads[~np.isnan(leads).any(axis=1)])
-    if len(taken):
-        value = value + 200 * _through(mine, taken)
-    own = leads[~np.isnan(leads).any(axis=1)]
-    value = value + 200 * _through_any(own, options)
-    return value
+    outside = ((options[:, 0] < bounds[0]) | (options[:, 1] < bounds[1])
+               | (options[:, 2] > bounds[2]) | (options[:, 3] > bounds[3]))
+    markers = np.delete(np.hstack([points, points]), i, axis=0)
+    around = radius + 0.5
+    return (np.hypot(*(end - points[i]).T) + 1e6 * outside
+            + 1e4 * _meet(options, others, 1.5, 1).sum(axis=1)
+            + 300 * _meet(options, markers, around, around).sum(axis=1)
+            + 20 * _meet(options, lines, 1, 1).any(axis=1)
+            + 60 * _cross(mine, leads)
+            + 200 * _meet(_along(mine), others, 0, 0).any(axis=1).sum(axis=1)
+            + 200 * _meet(_along(leads).reshape(-1, 4), options, 0, 0).sum(axis=0) / 3)
+
+
+def _meet(a, b, pad_x, pad_y):
+    """Whether boxes a (.., k, 4) and b (m, 4) are nearer than the pads: (.., k, m)."""
+    a = a[..., None, :]
+    return ((a[..., 0] < b[:, 2] + pad_x) & (a[..., 2] > b[:, 0] - pad_x)
+            & (a[..., 1] < b[:, 3] + pad_y) & (a[..., 3] > b[:, 1] - pad_y))
 
 
 def _cross(a, b):
@@ -163,35 +158,19 @@ def _cross(a, b):
             & (side(b0, b1, a0) * side(b0, b1, a1) < 0)).sum(axis=1)
 
 
-def _along(lines):
-    """Points along segments: (m, 9, 2)."""
+def _along(leads):
+    """Points along segments, as boxes without extent: (k, 9, 4)."""
     t = np.linspace(0, 1, 9)[None, :, None]
-    return lines[:, None, :2] * (1 - t) + lines[:, None, 2:] * t
-
-
-def _through(leads, boxes):
-    """How many boxes each leader runs through."""
-    p = _along(leads)[:, :, None]
-    hit = ((p[..., 0] > boxes[:, 0]) & (p[..., 0] < boxes[:, 2])
-           & (p[..., 1] > boxes[:, 1]) & (p[..., 1] < boxes[:, 3]))
-    return hit.any(axis=1).sum(axis=1)
-
-
-def _through_any(leads, boxes):
-    """How many leaders run through each box."""
-    if not len(leads):
-        return np.zeros(len(boxes))
-    p = _along(leads).reshape(1, -1, 2)
-    b = boxes[:, None]
-    return ((p[..., 0] > b[..., 0]) & (p[..., 0] < b[..., 2])
-            & (p[..., 1] > b[..., 1]) & (p[..., 1] < b[..., 3])).sum(axis=1) / 3
+    spots = leads[:, None, :2] * (1 - t) + leads[:, None, 2:] * t
+    return np.concatenate([spots, spots], axis=2)
 
 
 def _sample(segments):
-    """Points along obstacle lines, 3 pt apart."""
-    out = []
+    """Points along obstacle lines, 3 pt apart, as boxes without extent."""
+    out = [np.empty((0, 2))]
     for start, end in segments:
         start, end = np.asarray(start, float), np.asarray(end, float)
         steps = max(int(np.hypot(*(end - start)) / 3), 1)
         out.append(start + (end - start) * np.linspace(0, 1, steps + 1)[:, None])
-    return np.vstack(out) if out else np.empty((0, 2))
+    spots = np.vstack(out)
+    return np.hstack([spots, spots])

@@ -182,7 +182,8 @@ def reasons(group, shown):
     for s in group.series:
         for last, first, row in s.ends:
             if s in shown and last is not None:
-                ended.setdefault(row["status"], []).append(f"{s.label} from n\u00a0=\u00a0{first}")
+                word = "at" if first < s.ok["n"].max() else "from"
+                ended.setdefault(row["status"], []).append(f"{s.label} {word} n\u00a0=\u00a0{first}")
         if s not in shown and len(s.cells):
             absent.setdefault(s.cells["status"].iloc[0], []).append(s.label)
     words = [f"× {STATUSES[status]}: {', '.join(who)}." for status, who in ended.items()]

@@ -29,41 +29,41 @@ class Made:
     paths: list  # [(path, what it is)]
 
 
-def report(run, out):
-    """Writes out/figures/ and out/report.html."""
+def report(run, out, formats=figures.FORMATS):
+    """Writes out/figures/ and out/report.html; formats has to hold svg."""
     folder = out / "figures"
     planned = figures.plan(run)
-    figures.write(run, folder, planned)
-    drawn, note = _gnuplot(run, folder)
+    figures.write(run, folder, planned, formats)
+    drawn, note = _gnuplot(run, folder, formats)
     found = findings(run)
     page = out / "report.html"
-    text = render(run, planned, folder, found, out)
+    text = render(run, planned, folder, found, out, formats)
     partial = page.with_suffix(".html.part")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, page)
-    count = f"{len(planned)} figures as PDF, SVG and PNG, for one and two columns"
+    count = f"{len(planned)} figures for one and two columns, as {', '.join(formats)}"
     return Made(as_text(found), [
         (page, "findings, figures, table, machine: open it in a browser"),
-        (folder, count + (f"; {len(drawn) // 3} by gnuplot" if drawn else f"; {note}"))])
+        (folder, count + (f"; {len(drawn) // len(formats)} by gnuplot" if drawn else f"; {note}"))])
 
 
-def _gnuplot(run, folder):
+def _gnuplot(run, folder, formats):
     if not gp.available():
         return [], "none by gnuplot, which is not installed"
     try:
-        return gp.write(run, folder), ""
+        return gp.write(run, folder, formats), ""
     except DataError as err:
         print(f"attnbench: warning: {err}", file=sys.stderr)
         return [], "gnuplot failed"
 
 
-def render(run, planned, folder, found, out):
+def render(run, planned, folder, found, out, formats):
     """The page as text."""
     env = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
                              trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     rounds = round_medians(run)
     sprite = svg.Sprite()
-    groups = [_group(g, planned, folder, out, sprite, rounds) for g in run.groups]
+    groups = [_group(g, planned, folder, out, formats, sprite, rounds) for g in run.groups]
     counts = run.cells["status"].value_counts()
     links = [(name, words) for name, words in (
         ("raw.csv", "every sample"), ("run.json", "machine and settings"),
@@ -93,7 +93,7 @@ def palette(dark=False):
             for name, value in plain.items()}
 
 
-def _group(group, planned, folder, out, sprite, rounds):
+def _group(group, planned, folder, out, formats, sprite, rounds):
     """What the template needs of a group: its name, table against flash, figures."""
     shown = []
     for k, f in enumerate(p for p in planned if p.slug == group.slug):
@@ -103,7 +103,7 @@ def _group(group, planned, folder, out, sprite, rounds):
             views.append((columns, sprite.inline(text, f"{group.slug}-{k}-{columns}-", f.alt)))
         files = [(fmt.upper() + ("" if columns == 2 else " one column"),
                   os.path.relpath(f.path(folder, columns, fmt), out))
-                 for columns in f.columns for fmt in figures.FORMATS]
+                 for columns in f.columns for fmt in formats]
         length = int(f.name[8:]) if f.name.startswith("pareto-n") else None
         shown.append({"id": f"{group.slug}-{f.name}", "title": f.title, "views": views,
                       "files": files, "length": length})

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import quantile_test
 
+from .axes import number
+
 CLEAN = 3        # a round with fewer undisturbed samples is taken whole
 MARGIN = 0.01    # a ratio within this of 1 is no difference
 
@@ -36,8 +38,8 @@ class Ratio:
 
     def __str__(self):
         if np.isnan(self.low):
-            return f"{self.value:.3g} (too few rounds for an interval)"
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+            return f"{number(self.value)} (too few rounds for an interval)"
+        return f"{number(self.value)} [{number(self.low)}, {number(self.high)}]"
 
 
 @dataclass(frozen=True)

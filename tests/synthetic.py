@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writes run directories with known truth, for the tests of plots/."""
+"""Run directories with known truth, for the tests of plots/."""
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import quantile_test
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # plots/ is run from the tree, not installed
 
 KEY = ("schema_version run_id impl variant family params mode batch heads n_q n_k d_head d_value "
        "causal dtype threads isa cache input_kind seed cell_id").split()
@@ -44,6 +48,15 @@ GROUPS = [  # input_kind, d, lengths, column of the error, uniform level, entrop
     ("gauss:sigma=1", 64, (256, 512, 1024, 2048, 4096), 6, 0.813, 0.93),
     ("real:minilm", 32, (256, 512), 7, 0.71, 0.62),
 ]
+GAUSS, REAL = GROUPS[0][0], GROUPS[1][0]
+FAULTS = {
+    ("full", GAUSS, 4096): ("skipped_mem", 'needs 64.3 MiB, the limit is "32 MiB"'),
+    ("topk", GAUSS, 4096): ("timeout", "no answer in 30 s"),
+    ("nystrom", GAUSS, 256): ("unsupported", "n = 256 < 4 m"),
+    ("retention", REAL, 512): ("crash", "signal 11 (SIGSEGV)"),
+    ("linformer", REAL, 256): ("unsupported", "E is for <n = 1024>"),
+    ("linformer", REAL, 512): ("unsupported", "E is for <n = 1024>"),
+}
 MACHINE = {
     "schema_version": 1, "run_id": "20260101T000000Z-0001", "status": "complete",
     "argv": ["attnbench", "run", "harness/sweeps/default.ini", "--out", "results/default"],

@@ -69,29 +69,38 @@ def place(points, sizes, bounds, radius, segments=(), taken=()):
 
     points (k, 2) and sizes (k, 2); bounds (x0, y0, x1, y1); radius: what a
     marker takes up; segments: lines ((x0, y0), (x1, y1)) that labels had better
-    not lie on; taken: boxes (x0, y0, x1, y1) they may not lie on. Each label takes the nearest free place on rings around its
-    point, the most crowded point first; then each is tried again while that helps.
+    not lie on; taken: boxes (x0, y0, x1, y1) they may not lie on. Labels are
+    placed one by one, each in the cheapest place around its point, and again
+    while that helps; of several orders the one that ends cheapest is kept.
     """
     points, sizes = np.asarray(points, float), np.asarray(sizes, float)
     if not len(points):
         return np.empty((0, 2))
-    near = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
-    crowd = np.argsort(np.sort(near, axis=1)[:, :4].sum(axis=1), kind="stable")
-    lines = _sample(segments)
     fixed = np.reshape(np.asarray(taken, float), (-1, 4))
-    boxes = np.full((len(points), 4), np.nan)
+    options = [_options(p, s, radius) for p, s in zip(points, sizes)]
+    still = (points, bounds, radius, fixed, _sample(segments))
+    near = np.sort(np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1)), axis=1)
+    orders = [near[:, :4].sum(axis=1), points[:, 0], -points[:, 0], -points[:, 1], points[:, 1],
+              points.sum(axis=1)][:6 if len(points) <= 20 else 2]
+    ends = [_settle(options, np.argsort(o, kind="stable"), still) for o in orders]
+    return min(ends, key=lambda end: end[0])[1][:, :2]
+
+
+def _settle(options, order, still):
+    """(total cost, boxes) after placing labels in an order until none moves."""
+    points = still[0]
+    boxes, cost = np.full((len(points), 4), np.nan), np.zeros(len(points))
     for _ in range(4):
         moved = False
-        for i in crowd:
-            others = np.vstack([np.delete(boxes, i, axis=0), fixed])
-            leads = np.delete(_leads(points, boxes), i, axis=0)
-            options = _options(points[i], sizes[i], radius)
-            best = options[_cost(options, points, i, others, leads, lines, bounds, radius).argmin()]
+        for i in order:
+            value = _cost(options[i], i, boxes, still)
+            best = options[i][value.argmin()]
+            cost[i] = value.min()
             if not np.array_equal(best, boxes[i]):
                 boxes[i], moved = best, True
         if not moved:
             break
-    return boxes[:, :2]
+    return cost.sum(), boxes
 
 
 def anchor(point, corner, size):
@@ -113,28 +122,30 @@ def _options(point, size, radius):
     return np.array(out)
 
 
-def _leads(points, boxes):
-    """Leader lines as segments (x0, y0, x1, y1); NaN where there is no box yet."""
-    ends = np.clip(points, boxes[:, :2], boxes[:, 2:])
-    return np.hstack([points, ends])
-
-
-def _cost(options, points, i, others, leads, lines, bounds, radius):
+def _cost(options, i, boxes, still):
     """Length of the leader, and what it costs to lie where something else is:
-    dearest outside the bounds, then on a label, on a marker, across a leader."""
-    others, leads = (a[~np.isnan(a).any(axis=1)] for a in (others, leads))
-    end = np.clip(points[i], options[:, :2], options[:, 2:])
-    mine = np.hstack([np.broadcast_to(points[i], end.shape), end])
+    dearest outside the bounds, then on a label, on a marker, across a leader.
+
+    boxes: of the labels so far, NaN where there is none yet."""
+    points, bounds, radius, fixed, lines = still
+    there = ~np.isnan(boxes[:, 0])
+    there[i] = False
+    others = np.vstack([boxes[there], fixed])
+    leads = np.hstack([points, np.clip(points, boxes[:, :2], boxes[:, 2:])])[there]
+    mine = np.hstack([np.broadcast_to(points[i], (len(options), 2)),
+                      np.clip(points[i], options[:, :2], options[:, 2:])])
+    markers = np.delete(np.hstack([points, points]), i, axis=0)
     outside = ((options[:, 0] < bounds[0]) | (options[:, 1] < bounds[1])
                | (options[:, 2] > bounds[2]) | (options[:, 3] > bounds[3]))
-    markers = np.delete(np.hstack([points, points]), i, axis=0)
+    path = _along(mine)
     around = radius + 0.5
-    return (np.hypot(*(end - points[i]).T) + 1e6 * outside
+    return (np.hypot(*(mine[:, 2:] - mine[:, :2]).T) + 1e6 * outside
             + 1e4 * _meet(options, others, 1.5, 1).sum(axis=1)
             + 300 * _meet(options, markers, around, around).sum(axis=1)
-            + 20 * _meet(options, lines, 1, 1).any(axis=1)
+            + 30 * _meet(options, lines, 1, 1).any(axis=1)
             + 60 * _cross(mine, leads)
-            + 200 * _meet(_along(mine), others, 0, 0).any(axis=1).sum(axis=1)
+            + 60 * _meet(path, markers, 1, 1).any(axis=1).sum(axis=1)
+            + 200 * _meet(path, others, 0, 0).any(axis=1).sum(axis=1)
             + 200 * _meet(_along(leads).reshape(-1, 4), options, 0, 0).sum(axis=0) / 3)
 
 

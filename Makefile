@@ -56,14 +56,20 @@ $(BUILD)/libharness.a: $(call objects,$(HARNESS))
 
 # The whole library is linked in: plug-ins may call any of it.
 $(BUILD)/attnbench: $(call objects,harness/main.c) $(BUILD)/libharness.a $(BUILD)/libattn.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libharness.a -Wl,--whole-archive $(BUILD)/libattn.a -Wl,--no-whole-archive $(LDLIBS)
+	@echo "ld $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libharness.a -Wl,--whole-archive $(BUILD)/libattn.a -Wl,--no-whole-archive $(LDLIBS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libharness.a $(BUILD)/libattn.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs cmocka) $(LDLIBS)
+	@echo "ld $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs cmocka) $(LDLIBS)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(STRICT) $(ISA_FLAGS) $(PKG_CFLAGS) -c -o $@ $<
+	@echo "cc $<"
+	@$(CC) $(CFLAGS) $(STRICT) $(ISA_FLAGS) $(PKG_CFLAGS) -c -o $@ $<
+
+# run.json says what this was built with.
+$(BUILD)/harness/build.o: STRICT += -DATTNBENCH_FLAGS='"$(CFLAGS)"'
 
 PKG_CFLAGS = $(PKG_CFLAGS_ONCE)
 PKG_CFLAGS_ONCE := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)

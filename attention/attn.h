@@ -127,14 +127,13 @@ struct attn_oracle_call {
 	const size_t *rows;         /* n_rows query indices */
 	size_t n_rows;
 	double *out;                /* n_rows x d_v */
-	/* Scratch of at least attn_oracle_doubles() doubles. */
-	double *work;
+	/* Work space, owned by the caller and freed by it after the call; never
+	 * NULL: an owner that cannot give it does not return. */
+	double *(*alloc)(void *owner, size_t doubles);
+	void *owner;
 };
 
 typedef void attn_oracle_fn(const struct attn_oracle_call *);
-
-/* Doubles of work space that any oracle may use for this shape. */
-size_t attn_oracle_doubles(const struct attn_shape *shape);
 
 struct attn_grad; /* the backward slot: not defined yet */
 struct attn_decode; /* the decode slot: not defined yet */
@@ -176,8 +175,15 @@ struct attn_variant {
 	float impl_bound; /* largest rel_fro against the oracle, f32, logits of
 	                     order 1: the bound behind the status "inaccurate" */
 	const char *limit; /* arguments at which it equals exact attention, e.g.
-	                      "k=n" (n stands for n_k), or NULL */
+	                      "k=n:proj=avg" (n stands for n_k), or NULL */
+	const char *const *cases; /* arguments, NULL-ended, that the tests run
+	                             beside the defaults: small enough that the
+	                             pattern shows at n ~ 100; or NULL */
 	const struct attn_param *params; /* ended by name == NULL, or NULL */
+
+	/* Optional: which flags and what bound hold for these arguments, where
+	 * they differ from the ones above. Read by attn_flags(), attn_bound(). */
+	void (*refine)(const double *arg, unsigned *flags, float *impl_bound);
 
 	/* Replaces each ATTN_AUTO; NULL when no parameter can be auto. */
 	void (*resolve)(const struct attn_shape *, double *arg);
@@ -200,6 +206,10 @@ struct attn_variant {
 
 	attn_oracle_fn *oracle;
 };
+
+/* The flags and the bound that hold for these (resolved) arguments. */
+unsigned attn_flags(const struct attn_variant *, const double *arg);
+float attn_bound(const struct attn_variant *, const double *arg);
 
 /* All built-in variants in a fixed order, ended by NULL. */
 extern const struct attn_variant *const attn_variants[];

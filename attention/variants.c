@@ -23,3 +23,23 @@ const struct attn_variant *attn_find(const char *name)
 			return *v;
 	return NULL;
 }
+
+unsigned attn_flags(const struct attn_variant *variant, const double *arg)
+{
+	unsigned flags = variant->flags;
+	float bound = variant->impl_bound;
+
+	if (variant->refine)
+		variant->refine(arg, &flags, &bound);
+	return flags;
+}
+
+float attn_bound(const struct attn_variant *variant, const double *arg)
+{
+	unsigned flags = variant->flags;
+	float bound = variant->impl_bound;
+
+	if (variant->refine)
+		variant->refine(arg, &flags, &bound);
+	return bound;
+}

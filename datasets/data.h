@@ -6,7 +6,8 @@
  *     real:minilm     file:DIR
  *
  * Generated inputs are counter-based: an element depends on the spec, the
- * seed, batch, head and its own index, never on n, on order or on threads.
+ * seed, batch, head and its own index (token, channel), never on n, on order
+ * or on threads. So a shorter sequence is a prefix of a longer one.
  */
 #ifndef DATASETS_DATA_H
 #define DATASETS_DATA_H
@@ -15,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DATA_MAX_PARAMS = 4, DATA_PATH_MAX = 256, DATA_ERROR_MAX = 512 };
+enum { DATA_MAX_PARAMS = 4, DATA_PATH_MAX = 1024, DATA_ERROR_MAX = 512 };
 
 struct data_shape {
 	size_t batch, heads;
@@ -24,7 +25,8 @@ struct data_shape {
 
 struct data_param {
 	const char *name, *help;
-	double def, min, max;
+	double def, min, max; /* inclusive range */
+	bool integer;
 };
 
 /* A kind of input: the catalogue of `attnbench list --inputs`. */
@@ -43,17 +45,28 @@ struct data {
 
 /* All return true, or false with a sentence in error[DATA_ERROR_MAX] that says
  * what is wrong and what would be right. */
+
+/* Reads a spec. Names and values are checked, and for real: and file: also
+ * that the files are there and agree with each other. */
 bool data_parse(const char *spec, struct data *data, char *error);
+
+/* The spec with every parameter in the order of its kind, "gauss:sigma=1": two
+ * inputs are equal if these are. False if it does not fit in out[0..size). */
+bool data_format(const struct data *data, char *out, size_t size);
 
 /* Can this input give this shape? Cheap: files are opened, not read. */
 bool data_check(const struct data *data, const struct data_shape *shape, char *error);
 
-/* Fills q (n_q x d), k (n_k x d), v (n_k x d_v) of one head, dense row-major. */
+/* Fills q (n_q x d), k (n_k x d), v (n_k x d_v) of one query head, dense
+ * row-major. Stored inputs give their first tokens; where they hold fewer
+ * key/value heads than query heads, consecutive query heads share one. */
 bool data_fill(const struct data *data, const struct data_shape *shape, uint64_t seed,
                size_t batch, size_t head, float *q, float *k, float *v, char *error);
 
 /* Directory of the samples that ship: $ATTNBENCH_DATA, or datasets/real beside
- * the running program, or under its installation prefix. */
+ * the running program or in a directory above it, or ../share/attnbench/real
+ * from it. Never NULL: when none exists, the first place looked at. The
+ * string is the calling thread's, until its next call. */
 const char *data_real_dir(void);
 
 #endif

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Blocks of keys, edges and the division of work for the tile kernels. */
+#include "tile.h"
+
+#include <stdatomic.h>
+
+static size_t aligned(size_t floats)
+{
+	return (floats + 15) / 16 * 16;
+}
+
+size_t tile_scratch_bytes(size_t d, size_t d_v)
+{
+	size_t lanes = KERN_MAX_LANES;
+
+	return sizeof(float) * (aligned(d * lanes) + aligned(d_v * lanes) + 2 * aligned(lanes) +
+	                        (KERN_MAX_BLOCK + 16) * lanes);
+}
+
+void tile_init(struct tile *t, const struct attn_call *call, void *mem, size_t d, size_t d_v)
+{
+	size_t lanes = call->kern->lanes;
+	float *at = mem;
+
+	t->call = call;
+	t->k.d = d;
+	t->k.d_v = d_v;
+	t->k.q = at;
+	t->k.acc = at += aligned(d * lanes);
+	t->k.max = at += aligned(d_v * lanes);
+	t->k.sum = at += aligned(lanes);
+	t->k.p = at + aligned(lanes);
+	t->q0 = t->rows = t->turn = 0;
+	t->turns = 1;
+	t->next_q = t->own_out = NULL;
+	t->step = call->kern->block;
+}
+
+void tile_load(struct tile *t, const float *q, size_t ldq, size_t rows)
+{
+	t->rows = rows;
+	t->call->kern->tile_load(&t->k, q, ldq, rows, t->call->shape->scale * KERN_LOG2E);
+}
+
+static void step(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
+                 const struct kern_mask *mask, const float *bias, bool last)
+{
+	const struct attn_call *call = t->call;
+	bool leave = last && t->next_q; /* else the next block follows this one */
+
+	t->k.next_k = leave ? t->next_q : k + n * ldk;
+	t->k.next_v = leave ? t->own_out : v + n * ldv;
+	t->k.turn = t->turn;
+	t->k.turns = t->turns;
+	call->kern->tile_step(&t->k, k, ldk, v, ldv, n, mask, bias);
+	if (call->stats)
+		call->stats->flops_executed += 2.0 * (double)(call->kern->lanes * n) *
+		                               (double)(t->k.d + t->k.d_v);
+}
+
+static void count_pairs(const struct tile *t, double pairs)
+{
+	if (t->call->stats)
+		t->call->stats->pairs += pairs;
+}
+
+void tile_keys(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
+               const float *bias)
+{
+	for (size_t j = 0; j < n; j += t->step) {
+		size_t here = n - j < t->step ? n - j : t->step;
+		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, NULL,
+		     bias ? bias + j : NULL, j + here == n);
+	}
+	count_pairs(t, (double)(n * t->rows));
+}
+
+/* lo and hi of each lane, relative to key j; lanes without a query copy the
+ * last one's, so that they never make an edge. */
+static void relative(const struct tile *t, const size_t *lo, const size_t *hi, size_t j,
+                     int32_t *rel_lo, int32_t *rel_hi)
+{
+	const int64_t far = 1 << 30;
+
+	for (size_t r = 0; r < t->call->kern->lanes; r++) {
+		size_t at = r < t->rows ? r : t->rows - 1;
+		int64_t l = (int64_t)lo[at] - (int64_t)j, h = (int64_t)hi[at] - (int64_t)j;
+		rel_lo[r] = (int32_t)(l < -far ? -far : l > far ? far : l);
+		rel_hi[r] = (int32_t)(h < -far ? -far : h > far ? far : h);
+	}
+}
+
+struct tile_edge tile_edge_of(const struct tile *t, const size_t *lo, const size_t *hi)
+{
+	struct tile_edge e = { .lo = lo, .hi = hi, .first = SIZE_MAX, .inner_last = SIZE_MAX };
+
+	for (size_t r = 0; r < t->rows; r++) {
+		e.inner_first = lo[r] > e.inner_first ? lo[r] : e.inner_first;
+		e.inner_last = hi[r] < e.inner_last ? hi[r] : e.inner_last;
+		if (lo[r] >= hi[r])
+			continue;
+		e.first = lo[r] < e.first ? lo[r] : e.first;
+		e.last = hi[r] > e.last ? hi[r] : e.last;
+		e.pairs += (double)(hi[r] - lo[r]);
+	}
+	return e;
+}
+
+void tile_edge_step(struct tile *t, const struct tile_edge *e, const float *k, size_t ldk,
+                    const float *v, size_t ldv, size_t j, size_t n, const float *bias)
+{
+	int32_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+	const struct kern_mask mask = { .lo = lo, .hi = hi };
+	size_t begin = j > e->first ? j : e->first, end = j + n < e->last ? j + n : e->last;
+
+	if (begin >= end)
+		return;
+	bool edge = begin < e->inner_first || end > e->inner_last;
+	if (edge)
+		relative(t, e->lo, e->hi, begin, lo, hi);
+	step(t, k + begin * ldk, ldk, v + begin * ldv, ldv, end - begin, edge ? &mask : NULL,
+	     bias ? bias + begin : NULL, end == e->last);
+}
+
+void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv,
+                  const size_t *lo, const size_t *hi, const float *bias)
+{
+	struct tile_edge e = tile_edge_of(t, lo, hi);
+
+	for (size_t j = e.first; j < e.last; j += t->step)
+		tile_edge_step(t, &e, k, ldk, v, ldv, j, t->step, bias);
+	count_pairs(t, e.pairs);
+}
+
+void tile_band(struct tile *t, const size_t *lo, const size_t *hi)
+{
+	const struct attn_call *c = t->call;
+
+	tile_band_of(t, c->k, c->ldk, c->v, c->ldv, lo, hi, NULL);
+}
+
+void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
+               const uint32_t *bits, const float *bias)
+{
+	double pairs = 0;
+
+	for (size_t j = 0; j < n; j += t->step) {
+		size_t here = n - j < t->step ? n - j : t->step;
+		struct kern_mask mask = { .bits = bits + j };
+		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, &mask,
+		     bias ? bias + j : NULL, j + here == n);
+	}
+	for (size_t j = 0; t->call->stats && j < n; j++)
+		pairs += (double)__builtin_popcount(bits[j] & ((1u << t->rows) - 1));
+	count_pairs(t, pairs);
+}
+
+void tile_store(const struct tile *t, float *out, size_t ldo, float *lse)
+{
+	t->call->kern->tile_store(&t->k, out, ldo, lse, t->rows);
+}
+
+void tile_resume(struct tile *t, const float *out, size_t ldo, const float *lse)
+{
+	size_t lanes = t->call->kern->lanes;
+
+	for (size_t r = 0; r < t->rows; r++) {
+		bool empty = !(lse[r] > -INFINITY);
+		t->k.max[r] = empty ? KERN_NO_MAX : lse[r] * KERN_LOG2E;
+		t->k.sum[r] = empty ? 0 : 1;
+		for (size_t c = 0; c < t->k.d_v; c++)
+			t->k.acc[c * lanes + r] = empty ? 0 : out[r * ldo + c];
+	}
+}
+
+static void run_tile(struct tile *t, size_t index, tile_pattern *pattern, const void *ctx,
+                     bool resume)
+{
+	const struct attn_call *c = t->call;
+	size_t lanes = c->kern->lanes, q0 = index * lanes;
+	size_t rows = c->shape->n_q - q0 < lanes ? c->shape->n_q - q0 : lanes;
+	float *out = (float *)c->out + q0 * c->ldo, *lse = c->lse ? c->lse + q0 : NULL;
+
+	t->q0 = q0;
+	t->next_q = (const float *)c->q + (q0 + lanes < c->shape->n_q ? q0 + lanes : q0) * c->ldq;
+	t->own_out = out;
+	tile_load(t, (const float *)c->q + q0 * c->ldq, c->ldq, rows);
+	if (resume)
+		tile_resume(t, out, c->ldo, lse);
+	pattern(t, ctx);
+	tile_store(t, out, c->ldo, lse);
+}
+
+void tile_run(const struct attn_call *call, struct attn_team *team, tile_pattern *pattern,
+              const void *ctx, bool resume)
+{
+	atomic_size_t *next = call->shared;
+	size_t lanes = call->kern->lanes, tiles = (call->shape->n_q + lanes - 1) / lanes;
+	/* With a team, from the last tile down: causal tiles grow with the index. */
+	bool down = team->size > 1 && call->shape->causal;
+	struct tile t;
+
+	tile_init(&t, call, call->scratch, call->shape->d, call->shape->d_v);
+	if (team->rank == 0)
+		atomic_store(next, 0);
+	attn_barrier(team);
+	for (size_t i; (i = atomic_fetch_add(next, 1)) < tiles;)
+		run_tile(&t, down ? tiles - 1 - i : i, pattern, ctx, resume);
+	attn_barrier(team);
+}
+
+void attn_merge(size_t rows, size_t d_v, float *out, size_t ldo, float *lse, const float *out2,
+                size_t ldo2, const float *lse2)
+{
+	for (size_t i = 0; i < rows; i++) {
+		float top = lse[i] > lse2[i] ? lse[i] : lse2[i];
+		if (!(top > -INFINITY))
+			continue;
+		float a = expf(lse[i] - top), b = expf(lse2[i] - top), sum = a + b;
+		for (size_t c = 0; c < d_v; c++)
+			out[i * ldo + c] = (a * out[i * ldo + c] + b * out2[i * ldo2 + c]) / sum;
+		lse[i] = top + logf(sum);
+	}
+}

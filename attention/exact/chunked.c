@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * chunked: memory-efficient attention in two levels.
+ *
+ * For a chunk of queries every chunk of keys is summarised on its own,
+ *
+ *     (m_c = max_j s_ij,  l_c = sum_j e^(s_ij - m_c),  o_c = sum_j e^(s_ij - m_c) v_j),
+ *
+ * and the summaries are merged at the end with the largest m: O(sqrt n) memory
+ * with key chunks of sqrt n, where flash keeps one running summary. Time
+ * n_q n_k (d + d_v). Rabe, Staats 2021, arXiv 2112.05682. Summaries are kept
+ * normalised, (o_c / l_c, m_c + ln l_c). The last chunk is short where the
+ * length is not a multiple (the published code shifts it back and counts its
+ * keys twice); chunks wholly in the future are skipped.
+ */
+#include "../engine/tile.h"
+#include "../engine/work.h"
+#include "../oracle/oracle.h"
+
+enum { QUERY_CHUNK, KEY_CHUNK };
+
+static const struct attn_param params[] = {
+	{ "query_chunk", "queries a chunk", ATTN_INT, 1024, 1, 1 << 24, NULL },
+	{ "key_chunk", "keys a chunk", ATTN_INT, 4096, 1, 1 << 24, NULL },
+	{ 0 },
+};
+
+static size_t key_chunks(const struct attn_shape *s, const double *arg)
+{
+	size_t chunk = (size_t)arg[KEY_CHUNK];
+
+	return s->n_k ? (s->n_k + chunk - 1) / chunk : 1;
+}
+
+static size_t query_chunk(const struct attn_shape *s, const double *arg)
+{
+	size_t chunk = (size_t)arg[QUERY_CHUNK];
+
+	return chunk < s->n_q ? chunk : s->n_q;
+}
+
+static void band(const struct attn_shape *s, const double *arg, size_t i, size_t *lo, size_t *hi)
+{
+	(void)arg;
+	*lo = 0;
+	*hi = tile_visible(s, i);
+}
+
+static const char *const cases[] = { "query_chunk=24:key_chunk=10", "query_chunk=1:key_chunk=1", NULL };
+
+static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
+                        struct attn_plan *p)
+{
+	double pairs, executed;
+
+	(void)ranks;
+	work_band_pairs(s, arg, band, &pairs, &executed);
+	work_softmax(s, pairs, executed, p);
+	/* One summary a query and key chunk: d_v values and the log-sum-exp. */
+	p->shared = key_chunks(s, arg) * query_chunk(s, arg) * (s->d_v + 1) * sizeof(float);
+	p->scratch = tile_scratch_bytes(s->d, s->d_v);
+	return NULL;
+}
+
+/* Summary of queries [q0, q0 + rows) over keys [k0, k1): rows of `summary`. */
+static void summarise(struct tile *t, size_t q0, size_t rows, size_t k0, size_t k1, float *summary,
+                      float *lse)
+{
+	const struct attn_call *c = t->call;
+	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+
+	for (size_t r = 0; r < rows; r++) {
+		size_t end = tile_visible(c->shape, q0 + r);
+		lo[r] = k0;
+		hi[r] = end < k1 ? end : k1;
+	}
+	tile_load(t, (const float *)c->q + q0 * c->ldq, c->ldq, rows);
+	tile_band(t, lo, hi);
+	tile_store(t, summary, c->shape->d_v, lse);
+}
+
+/* out = sum_c e^(lse_c - top) o_c / sum_c e^(lse_c - top) for one query. */
+static void merge(const struct attn_call *c, size_t i, const float *summary, const float *lse,
+                  size_t chunks, size_t stride)
+{
+	size_t d_v = c->shape->d_v;
+	float *out = (float *)c->out + i * c->ldo, top = -INFINITY, sum = 0;
+
+	for (size_t u = 0; u < chunks; u++)
+		top = fmaxf(top, lse[u * stride]);
+	c->kern->scale(out, 0, d_v);
+	for (size_t u = 0; top > -INFINITY && u < chunks; u++) {
+		float weight = expf(lse[u * stride] - top);
+		c->kern->axpy(out, weight, summary + u * stride * d_v, d_v);
+		sum += weight;
+	}
+	if (sum > 0)
+		c->kern->scale(out, 1 / sum, d_v);
+	if (c->lse)
+		c->lse[i] = top + logf(sum);
+}
+
+/* Ranks take tiles of a query chunk in turn; a tile's summaries are its own. */
+static void forward(const struct attn_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	size_t lanes = c->kern->lanes, stride = query_chunk(s, c->arg), chunks = key_chunks(s, c->arg);
+	size_t key_chunk = (size_t)c->arg[KEY_CHUNK];
+	float *summary = c->shared, *lse = summary + chunks * stride * s->d_v;
+	struct tile t;
+
+	tile_init(&t, c, c->scratch, s->d, s->d_v);
+	for (size_t first = 0; first < s->n_q; first += stride) {
+		size_t end = s->n_q - first < stride ? s->n_q : first + stride;
+		for (size_t q0 = first + team->rank * lanes; q0 < end; q0 += team->size * lanes) {
+			size_t rows = end - q0 < lanes ? end - q0 : lanes;
+			for (size_t u = 0; u < chunks; u++) {
+				size_t at = u * stride + q0 - first, k1 = (u + 1) * key_chunk;
+				summarise(&t, q0, rows, u * key_chunk, k1 < s->n_k ? k1 : s->n_k,
+				          summary + at * s->d_v, lse + at);
+			}
+			for (size_t r = 0; r < rows; r++) {
+				size_t at = q0 - first + r;
+				merge(c, q0 + r, summary + at * s->d_v, lse + at, chunks, stride);
+			}
+		}
+	}
+}
+
+const struct attn_variant attn_chunked = {
+	.abi = ATTN_ABI,
+	.name = "chunked",
+	.family = "exact",
+	.title = "memory-efficient attention (Rabe-Staats)",
+	.paper = "Rabe, Staats 2021, arXiv 2112.05682",
+	.formula = "O = softmax(scale Q K^T) V, summaries of key chunks merged at the end",
+	.complexity = "n^2 d",
+	.summary = "Exact; work space n / key_chunk summaries of a query chunk.",
+	.flags = ATTN_EXACT | ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL |
+	         ATTN_ROWSUM | ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE |
+	         ATTN_LOGITS,
+	.impl_bound = 2e-6f,
+	.limit = "",
+	.cases = cases,
+	.params = params,
+	.plan = plan,
+	.forward = forward,
+	.oracle = oracle_exact,
+};

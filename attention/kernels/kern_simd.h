@@ -1,0 +1,774 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The body of every SIMD table, written once on the words of vec_*.h. A stub
+ * (kern_avx2.c ...) includes its words and defines
+ *
+ *   ISA      the name, a string; TABLE the symbol
+ *   QV       vectors of queries in a tile: a tile is QV * VL queries
+ *   KR, DR   keys, value channels of a micro-kernel: KR * QV and DR * QV
+ *            accumulators, which with QV operands must fit the registers and
+ *            cover latency x throughput of the FMA units
+ *   MR, NV   rows and vectors of the matrix micro-kernel: MR * NV accumulators
+ *   BLOCK    keys of a step: p, the values and the queries stay in L1; a
+ *            multiple of KR, or keys would be counted twice
+ */
+#include "kern.h"
+
+#include <math.h>
+
+#define LANES (QV * VL)
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+_Static_assert(LANES <= KERN_MAX_LANES && BLOCK <= KERN_MAX_BLOCK && BLOCK % KR == 0, "tile");
+
+/* 2^f on [-1/2, 1/2], relative error 9.2e-8 in exact arithmetic. The constant
+ * term is exactly 1, so that 2^0 = 1: a running maximum that does not change
+ * must not change what was summed. Minimax under that constraint. */
+INLINE vf exp2_poly(vf f)
+{
+	vf p = v_set1(1.3264652e-3f);
+	p = v_fma(p, f, v_set1(9.6715113e-3f));
+	p = v_fma(p, f, v_set1(5.5507340e-2f));
+	p = v_fma(p, f, v_set1(2.4022242e-1f));
+	p = v_fma(p, f, v_set1(6.9314698e-1f));
+	return v_fma(p, f, v_set1(1.0f));
+}
+
+/* 2^x; 0 below 2^-126, NaN stays NaN. */
+INLINE vf v_exp2(vf x)
+{
+	vf n = v_round(x);
+	return v_scale2(exp2_poly(x - n), n);
+}
+
+/* e^x for x <= 88, 0 from -150 down, -inf included; NaN stays NaN. n = round(x / ln 2), f = x - n ln 2 in two parts so that f
+ * is exact, then e^f by its own minimax polynomial with constant term 1. */
+INLINE vf v_exp(vf x)
+{
+	x = v_max(v_set1(-150.0f), x); /* v_max gives its second operand if it is a NaN */
+	vf n = v_round(x * v_set1(KERN_LOG2E));
+	vf f = v_fma(n, v_set1(-0.693145752f), x);
+	f = v_fma(n, v_set1(-1.42860677e-6f), f);
+	vf p = v_set1(8.2903149e-3f);
+	p = v_fma(p, f, v_set1(4.1897929e-2f));
+	p = v_fma(p, f, v_set1(1.6667636e-1f));
+	p = v_fma(p, f, v_set1(4.9999150e-1f));
+	p = v_fma(p, f, v_set1(9.9999971e-1f));
+	return v_scale2(v_fma(p, f, v_set1(1.0f)), n);
+}
+
+/* ---- tile: one lane is one query ------------------------------------- */
+
+/* VL rows (fewer: zeros) of VL channels to lane-minor columns. */
+INLINE void load_square(vf x[VL], const float *q, size_t ldq, size_t rows, size_t channels)
+{
+	UNROLL for (size_t r = 0; r < VL; r++) {
+		if (r >= rows)
+			x[r] = v_set1(0);
+		else if (channels >= VL)
+			x[r] = v_load(q + r * ldq);
+		else
+			x[r] = v_load_part(q + r * ldq, channels);
+	}
+	v_transpose(x);
+}
+
+static void tile_load(const struct kern_tile *t, const float *q, size_t ldq, size_t rows,
+                      float factor)
+{
+	vf x[VL], zero = v_set1(0), f = v_set1(factor);
+
+	for (size_t u = 0; u < QV; u++) {
+		size_t first = u * VL, here = rows > first ? rows - first : 0;
+		for (size_t c = 0; c < t->d; c += VL) {
+			size_t channels = t->d - c < VL ? t->d - c : VL;
+			load_square(x, q + first * ldq + c, ldq, here < VL ? here : VL, channels);
+			float *to = t->q + c * LANES + first;
+			for (size_t i = 0; i < channels; i++)
+				v_store(to + i * LANES, x[i] * f);
+		}
+	}
+	for (size_t i = 0; i < t->d_v * QV; i++)
+		v_store(t->acc + i * VL, zero);
+	for (size_t u = 0; u < QV; u++) {
+		v_store(t->max + u * VL, v_set1(KERN_NO_MAX));
+		v_store(t->sum + u * VL, zero);
+	}
+}
+
+/* One channel of KR keys. */
+INLINE void scores_channel(const float *q, const float *k, const size_t row[KR], vf acc[KR][QV])
+{
+	vf qc[QV];
+
+	UNROLL for (size_t u = 0; u < QV; u++)
+		qc[u] = v_load(q + u * VL);
+	UNROLL for (size_t r = 0; r < KR; r++) {
+		vf kr = v_set1(k[row[r]]);
+		UNROLL for (size_t u = 0; u < QV; u++)
+			acc[r][u] = v_fma(kr, qc[u], acc[r][u]);
+	}
+}
+
+/* Scores of KR keys: p[r] = q . k[r], and their maximum. */
+INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR], float *p,
+                   vf top[QV])
+{
+	vf acc[KR][QV];
+	size_t c = 0;
+
+	UNROLL for (size_t r = 0; r < KR; r++)
+		UNROLL for (size_t u = 0; u < QV; u++)
+			acc[r][u] = v_set1(0);
+	for (; c + 16 <= d; c += 16)
+		UNROLL for (size_t e = 0; e < 16; e++)
+			scores_channel(q + (c + e) * LANES, k + c + e, row, acc);
+	for (; c < d; c++)
+		scores_channel(q + c * LANES, k + c, row, acc);
+	UNROLL for (size_t r = 0; r < KR; r++) {
+		UNROLL for (size_t u = 0; u < QV; u++) {
+			v_store(p + r * LANES + u * VL, acc[r][u]);
+			top[u] = v_max(top[u], acc[r][u]);
+		}
+	}
+}
+
+/* Adds the bias, hides what the mask hides, and finds the maximum anew. */
+static void edge(float *p, size_t n, const struct kern_mask *mask, const float *bias, vf top[QV])
+{
+	vf hidden = v_set1(KERN_MASKED);
+
+	for (size_t j = 0; j < n; j++) {
+		UNROLL for (size_t u = 0; u < QV; u++) {
+			float *at = p + j * LANES + u * VL;
+			vf s = v_load(at);
+			if (bias)
+				s += v_set1(bias[j] * KERN_LOG2E);
+			if (mask && mask->lo)
+				s = v_if_between((int32_t)j, mask->lo + u * VL, mask->hi + u * VL, s, hidden);
+			if (mask && mask->bits)
+				s = v_if_bit(mask->bits[j] >> (u * VL), s, hidden);
+			v_store(at, s);
+			top[u] = v_max(top[u], s);
+		}
+	}
+}
+
+/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..): the rescaling is free.
+ * Fetches n * step bytes of the next block, a little with every key: in bursts
+ * the fetches would wait for each other, and the arithmetic for them. */
+INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_t n,
+                   const vf alpha[QV], const char *fetch, size_t step, const size_t dr)
+{
+	vf a[DR][QV];
+
+	UNROLL for (size_t c = 0; c < dr; c++)
+		UNROLL for (size_t u = 0; u < QV; u++)
+			a[c][u] = v_load(acc + c * LANES + u * VL) * alpha[u];
+	for (size_t j = 0; j < n; j++) {
+		vf pj[QV];
+		v_prefetch_far(fetch + j * step);
+		UNROLL for (size_t u = 0; u < QV; u++)
+			pj[u] = v_load(p + j * LANES + u * VL);
+		UNROLL for (size_t c = 0; c < dr; c++) {
+			vf vc = v_set1(v[j * ldv + c]);
+			UNROLL for (size_t u = 0; u < QV; u++)
+				a[c][u] = v_fma(vc, pj[u], a[c][u]);
+		}
+	}
+	UNROLL for (size_t c = 0; c < dr; c++)
+		UNROLL for (size_t u = 0; u < QV; u++)
+			v_store(acc + c * LANES + u * VL, a[c][u]);
+}
+
+/* p = 2^(p - max); the new maximum, the rescaling factor, the new sum. */
+INLINE void weigh(const struct kern_tile *t, size_t n, const vf top[QV], vf alpha[QV])
+{
+	vf max[QV], sum[QV];
+
+	UNROLL for (size_t u = 0; u < QV; u++) {
+		vf old = v_load(t->max + u * VL);
+		max[u] = v_max(old, top[u]);
+		alpha[u] = v_exp2(old - max[u]);
+		sum[u] = v_load(t->sum + u * VL) * alpha[u];
+		v_store(t->max + u * VL, max[u]);
+	}
+	for (size_t j = 0; j < n; j++) {
+		UNROLL for (size_t u = 0; u < QV; u++) {
+			float *at = t->p + j * LANES + u * VL;
+			vf w = v_exp2(v_load(at) - max[u]);
+			v_store(at, w);
+			sum[u] += w;
+		}
+	}
+	UNROLL for (size_t u = 0; u < QV; u++)
+		v_store(t->sum + u * VL, sum[u]);
+}
+
+/* This tile's share of the next block of keys and values, spread over the
+ * groups of channels of absorb(): the first half fetches keys, the second
+ * values, `step` bytes with every key. */
+struct share {
+	const char *k, *v;
+	size_t step, each; /* each: bytes a group */
+	size_t half;
+};
+
+INLINE struct share share_of(const struct kern_tile *t, size_t ldk, size_t ldv, size_t n)
+{
+	size_t half = (t->d_v / DR + 1) / 2 + !(t->d_v / DR), rows = half * n * t->turns;
+	size_t longest = (ldk > ldv ? ldk : ldv) * n * sizeof(float);
+	struct share s = { .half = half, .step = t->next_k ? longest / rows : 0 };
+
+	s.step = s.step < 64 ? s.step : 64;
+	s.each = s.step * n;
+	s.k = (const char *)(t->next_k ? t->next_k : t->p) + t->turn * half * s.each;
+	s.v = (const char *)(t->next_k ? t->next_v : t->p) + t->turn * half * s.each;
+	return s;
+}
+
+INLINE const char *share_part(const struct share *s, size_t group)
+{
+	return group < s->half ? s->k + group * s->each : s->v + (group - s->half) * s->each;
+}
+
+static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, const float *v,
+                      size_t ldv, size_t n, const struct kern_mask *mask, const float *bias)
+{
+	vf top[QV], alpha[QV];
+	size_t row[KR], c = 0;
+
+	for (size_t u = 0; u < QV; u++)
+		top[u] = v_set1(KERN_MASKED);
+	for (size_t j = 0; j < n; j += KR) {
+		/* A short last group repeats its last key: the maximum is unmoved
+		 * and the surplus scores are never read. */
+		for (size_t r = 0; r < KR; r++)
+			row[r] = (j + r < n ? r : n - 1 - j) * ldk;
+		scores(t->q, t->d, k + j * ldk, row, t->p + j * LANES, top);
+	}
+	if (mask || bias) {
+		for (size_t u = 0; u < QV; u++)
+			top[u] = v_set1(KERN_MASKED);
+		edge(t->p, n, mask, bias, top);
+	}
+	weigh(t, n, top, alpha);
+	struct share share = share_of(t, ldk, ldv, n);
+	for (; c + DR <= t->d_v; c += DR)
+		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share_part(&share, c / DR),
+		       share.step, DR);
+	for (; c < t->d_v; c++)
+		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share.v, 0, 1);
+}
+
+static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float *lse,
+                       size_t rows)
+{
+	vf x[VL];
+
+	for (size_t u = 0; u < QV && u * VL < rows; u++) {
+		size_t first = u * VL, here = rows - first < VL ? rows - first : VL;
+		vf sum = v_load(t->sum + first);
+		vf inverse = v_if_positive(sum, v_set1(1) / sum, sum); /* 0 and NaN stay */
+		for (size_t c = 0; c < t->d_v; c += VL) {
+			size_t channels = t->d_v - c < VL ? t->d_v - c : VL;
+			for (size_t i = 0; i < VL; i++)
+				x[i] = v_set1(0);
+			for (size_t i = 0; i < channels; i++)
+				x[i] = v_load(t->acc + (c + i) * LANES + first) * inverse;
+			v_transpose(x);
+			for (size_t r = 0; r < here; r++) {
+				if (channels == VL)
+					v_store(out + (first + r) * ldo + c, x[r]);
+				else
+					v_store_part(out + (first + r) * ldo + c, x[r], channels);
+			}
+		}
+	}
+	for (size_t r = 0; lse && r < rows; r++)
+		lse[r] = t->sum[r] == 0 ? -INFINITY : t->max[r] * KERN_LN2 + logf(t->sum[r]);
+}
+
+/* ---- selection: what top-k needs of scores ---------------------------------- */
+
+static void tile_scores(const struct kern_tile *t, const float *k, size_t ldk, size_t n, float *p)
+{
+	float last[KR * LANES];
+	vf top[QV];
+	size_t row[KR];
+
+	for (size_t u = 0; u < QV; u++)
+		top[u] = v_set1(KERN_MASKED);
+	for (size_t j = 0; j < n; j += KR) {
+		bool whole = n - j >= KR;
+		for (size_t r = 0; r < KR; r++)
+			row[r] = (whole || j + r < n ? r : n - 1 - j) * ldk;
+		scores(t->q, t->d, k + j * ldk, row, whole ? p + j * LANES : last, top);
+		for (size_t i = 0; !whole && i < (n - j) * LANES; i++)
+			p[j * LANES + i] = last[i];
+	}
+}
+
+static void lanes_fold_max(float *y, size_t groups, const float *p, size_t n)
+{
+	for (size_t i = 0; i < groups * QV; i++)
+		v_store(y + i * VL, v_set1(KERN_MASKED));
+	for (size_t j0 = 0; j0 < n; j0 += groups) {
+		size_t here = (n - j0 < groups ? n - j0 : groups) * QV;
+		for (size_t i = 0; i < here; i++)
+			v_store(y + i * VL, v_max(v_load(y + i * VL), v_load(p + j0 * LANES + i * VL)));
+	}
+}
+
+static void lanes_collect(uint32_t *index, size_t stride, uint32_t *count, const float *p, size_t n,
+                          const float *threshold)
+{
+	vf least[QV];
+
+	for (size_t u = 0; u < QV; u++)
+		least[u] = v_load(threshold + u * VL);
+	for (size_t j = 0; j < n; j++) {
+		UNROLL for (size_t u = 0; u < QV; u++) {
+			uint32_t hits = v_at_least(v_load(p + j * LANES + u * VL), least[u]);
+			for (; hits; hits &= hits - 1) {
+				size_t r = u * VL + (size_t)__builtin_ctz(hits);
+				index[r * stride + count[r]++] = (uint32_t)j;
+			}
+		}
+	}
+}
+
+/* nv vectors of the output at a time stay in registers over all rows. */
+INLINE void gather_panel(float *out, const float *v, size_t ldv, const uint32_t *index,
+                         const float *weight, size_t n, const size_t nv, size_t part)
+{
+	vf acc[4];
+
+	UNROLL for (size_t u = 0; u < nv; u++)
+		acc[u] = v_set1(0);
+	for (size_t i = 0; i < n; i++) {
+		const float *row = v + index[i] * ldv;
+		vf w = v_set1(weight[i]);
+		UNROLL for (size_t u = 0; u < nv; u++)
+			acc[u] = v_fma(w, part ? v_load_part(row, part) : v_load(row + u * VL), acc[u]);
+	}
+	UNROLL for (size_t u = 0; u < nv; u++) {
+		if (part)
+			v_store_part(out, acc[u], part);
+		else
+			v_store(out + u * VL, acc[u]);
+	}
+}
+
+static void gather_sum(float *out, size_t d_v, const float *v, size_t ldv, const uint32_t *index,
+                       const float *weight, size_t n)
+{
+	size_t c = 0;
+
+	for (; c + 4 * VL <= d_v; c += 4 * VL)
+		gather_panel(out + c, v + c, ldv, index, weight, n, 4, 0);
+	for (; c + VL <= d_v; c += VL)
+		gather_panel(out + c, v + c, ldv, index, weight, n, 1, 0);
+	if (c < d_v)
+		gather_panel(out + c, v + c, ldv, index, weight, n, 1, d_v - c);
+}
+
+/* ---- matrices ---------------------------------------------------------- */
+
+/* A product in the making: where its operands lie, and what it fetches, a
+ * little with every step, the two stretches in turn. */
+struct product {
+	float *c;
+	const float *a, *b;
+	size_t ldc, rsa, csa, ldb, k;
+	bool accumulate;
+	const char *fetch[2];
+	size_t step[2], calls;
+};
+
+/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats. */
+INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, const size_t nv,
+                     size_t part)
+{
+	float *c = x->c + i0 * x->ldc + j0;
+	const float *a = x->a + i0 * x->rsa, *b = x->b + j0;
+	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	const char *fetch = x->fetch[turn];
+	size_t step = x->step[turn];
+	vf acc[MR][NV];
+
+	x->fetch[turn] += k * step;
+	UNROLL for (size_t i = 0; i < mr; i++)
+		UNROLL for (size_t u = 0; u < nv; u++)
+			acc[i][u] = !x->accumulate ? v_set1(0)
+			            : part && u == nv - 1 ? v_load_part(c + i * ldc + u * VL, part)
+			                                  : v_load(c + i * ldc + u * VL);
+	for (size_t l = 0; l < k; l++) {
+		vf bl[NV];
+		v_prefetch_far(fetch + l * step);
+		UNROLL for (size_t u = 0; u < nv; u++)
+			bl[u] = part && u == nv - 1 ? v_load_part(b + l * ldb + u * VL, part)
+			                            : v_load(b + l * ldb + u * VL);
+		UNROLL for (size_t i = 0; i < mr; i++) {
+			vf ai = v_set1(a[i * rsa + l * csa]);
+			UNROLL for (size_t u = 0; u < nv; u++)
+				acc[i][u] = v_fma(ai, bl[u], acc[i][u]);
+		}
+	}
+	UNROLL for (size_t i = 0; i < mr; i++) {
+		UNROLL for (size_t u = 0; u < nv; u++) {
+			if (part && u == nv - 1)
+				v_store_part(c + i * ldc + u * VL, acc[i][u], part);
+			else
+				v_store(c + i * ldc + u * VL, acc[i][u]);
+		}
+	}
+}
+
+/* All rows of one column panel of nv vectors. */
+INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part)
+{
+	size_t i = 0;
+
+	for (; i + MR <= m; i += MR)
+		mm_micro(x, i, j, MR, nv, part);
+	for (; i < m; i++)
+		mm_micro(x, i, j, 1, nv, part);
+}
+
+static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
+                     size_t ldb, size_t m, size_t n, size_t k, bool accumulate,
+                     const struct kern_fetch *fetch)
+{
+	struct product x = { .c = c, .a = a, .b = b, .ldc = ldc, .rsa = rsa, .csa = csa, .ldb = ldb,
+		             .k = k, .accumulate = accumulate };
+	size_t j = 0, steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
+
+	for (size_t u = 0; u < 2; u++) {
+		size_t step = steps ? fetch->bytes[u] / steps : 0;
+		x.fetch[u] = fetch->bytes[u] ? fetch->from[u] : (const void *)b;
+		x.step[u] = step < 64 ? step : 64;
+	}
+	for (; j + NV * VL <= n; j += NV * VL)
+		mm_panel(&x, m, j, NV, 0);
+	for (; j + VL <= n; j += VL)
+		mm_panel(&x, m, j, 1, 0);
+	if (j < n)
+		mm_panel(&x, m, j, 1, n - j);
+}
+
+static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
+               size_t ldb, size_t m, size_t n, size_t k, bool accumulate)
+{
+	const struct kern_fetch nothing = { .bytes = { 0, 0 } };
+
+	mm_fetch(c, ldc, a, rsa, csa, b, ldb, m, n, k, accumulate, &nothing);
+}
+
+/* VL rows at a time: each has an accumulator, and one transpose sums them all. */
+static void rows_dot(float *y, const float *a, size_t lda, size_t m, const float *x, size_t n)
+{
+	for (size_t i = 0; i < m; i += VL) {
+		size_t rows = m - i < VL ? m - i : VL, j = 0;
+		vf acc[VL], sum = v_set1(0);
+		UNROLL for (size_t r = 0; r < VL; r++)
+			acc[r] = v_set1(0);
+		for (; rows == VL && j + VL <= n; j += VL) {
+			vf xj = v_load(x + j);
+			UNROLL for (size_t r = 0; r < VL; r++)
+				acc[r] = v_fma(v_load(a + (i + r) * lda + j), xj, acc[r]);
+		}
+		for (; j < n; j += VL) {
+			size_t part = n - j < VL ? n - j : VL;
+			vf xj = part < VL ? v_load_part(x + j, part) : v_load(x + j);
+			for (size_t r = 0; r < rows; r++) {
+				const float *at = a + (i + r) * lda + j;
+				acc[r] = v_fma(part < VL ? v_load_part(at, part) : v_load(at), xj, acc[r]);
+			}
+		}
+		v_transpose(acc);
+		UNROLL for (size_t r = 0; r < VL; r++)
+			sum += acc[r];
+		if (rows == VL)
+			v_store(y + i, sum);
+		else
+			v_store_part(y + i, sum, rows);
+	}
+}
+
+static void rows_add(float *y, const float *a, size_t lda, size_t m, size_t n)
+{
+	size_t j = 0;
+
+	for (; j + 4 * VL <= n; j += 4 * VL) {
+		vf sum[4];
+		UNROLL for (size_t u = 0; u < 4; u++)
+			sum[u] = v_load(y + j + u * VL);
+		for (size_t i = 0; i < m; i++)
+			UNROLL for (size_t u = 0; u < 4; u++)
+				sum[u] += v_load(a + i * lda + j + u * VL);
+		UNROLL for (size_t u = 0; u < 4; u++)
+			v_store(y + j + u * VL, sum[u]);
+	}
+	for (; j < n; j += VL) {
+		size_t part = n - j < VL ? n - j : VL;
+		vf sum = part < VL ? v_load_part(y + j, part) : v_load(y + j);
+		for (size_t i = 0; i < m; i++)
+			sum += part < VL ? v_load_part(a + i * lda + j, part) : v_load(a + i * lda + j);
+		if (part < VL)
+			v_store_part(y + j, sum, part);
+		else
+			v_store(y + j, sum);
+	}
+}
+
+static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols)
+{
+	vf square[VL];
+
+	for (size_t i = 0; i < rows; i += VL) {
+		size_t r = rows - i < VL ? rows - i : VL;
+		for (size_t j = 0; j < cols; j += VL) {
+			size_t c = cols - j < VL ? cols - j : VL;
+			load_square(square, x + i * ldx + j, ldx, r, c);
+			for (size_t l = 0; l < c; l++) {
+				if (r == VL)
+					v_store(y + (j + l) * ldy + i, square[l]);
+				else
+					v_store_part(y + (j + l) * ldy + i, square[l], r);
+			}
+		}
+	}
+}
+
+/* ---- rows --------------------------------------------------------------- */
+
+static float row_max(const float *x, size_t n)
+{
+	vf a = v_set1(KERN_NO_MAX), b = a;
+	size_t i = 0;
+
+	for (; i + 2 * VL <= n; i += 2 * VL) {
+		a = v_max(a, v_load(x + i));
+		b = v_max(b, v_load(x + i + VL));
+	}
+	float m = v_hmax(v_max(a, b));
+	for (; i < n; i++)
+		m = x[i] > m ? x[i] : m;
+	return m;
+}
+
+static float row_sum(const float *x, size_t n)
+{
+	vf a = v_set1(0), b = a;
+	size_t i = 0;
+
+	for (; i + 2 * VL <= n; i += 2 * VL) {
+		a += v_load(x + i);
+		b += v_load(x + i + VL);
+	}
+	if (i + VL <= n) {
+		a += v_load(x + i);
+		i += VL;
+	}
+	if (i < n)
+		b += v_load_part(x + i, n - i);
+	return v_hsum(a + b);
+}
+
+static float row_dot(const float *x, const float *y, size_t n)
+{
+	vf a = v_set1(0), b = a;
+	size_t i = 0;
+
+	for (; i + 2 * VL <= n; i += 2 * VL) {
+		a = v_fma(v_load(x + i), v_load(y + i), a);
+		b = v_fma(v_load(x + i + VL), v_load(y + i + VL), b);
+	}
+	if (i + VL <= n) {
+		a = v_fma(v_load(x + i), v_load(y + i), a);
+		i += VL;
+	}
+	if (i < n)
+		b = v_fma(v_load_part(x + i, n - i), v_load_part(y + i, n - i), b);
+	return v_hsum(a + b);
+}
+
+static void row_axpy(float *y, float a, const float *x, size_t n)
+{
+	vf f = v_set1(a);
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_fma(f, v_load(x + i), v_load(y + i)));
+	if (i < n)
+		v_store_part(y + i, v_fma(f, v_load_part(x + i, n - i), v_load_part(y + i, n - i)), n - i);
+}
+
+static void row_scale(float *x, float a, size_t n)
+{
+	vf f = v_set1(a);
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(x + i, v_load(x + i) * f);
+	if (i < n)
+		v_store_part(x + i, v_load_part(x + i, n - i) * f, n - i);
+}
+
+static float row_exp_shift(float *y, const float *x, float shift, size_t n)
+{
+	vf s = v_set1(shift), a = v_set1(0), b = a;
+	size_t i = 0;
+
+	for (; i + 2 * VL <= n; i += 2 * VL) {
+		vf e = v_exp(v_load(x + i) - s), f = v_exp(v_load(x + i + VL) - s);
+		v_store(y + i, e);
+		v_store(y + i + VL, f);
+		a += e;
+		b += f;
+	}
+	float sum = v_hsum(a + b);
+	while (i < n) {
+		size_t here = n - i < VL ? n - i : VL;
+		float e[VL];
+		v_store(e, v_exp((here == VL ? v_load(x + i) : v_load_part(x + i, here)) - s));
+		for (size_t r = 0; r < here; r++, i++) {
+			y[i] = e[r];
+			sum += e[r];
+		}
+	}
+	return sum;
+}
+
+/* Here e^x through 2^(x log2 e) is enough: rounding the product costs |x| u of
+ * an e^x that is as small as |x| is large. */
+INLINE vf elu1(vf x)
+{
+	vf e = v_exp2(v_min(x, v_set1(0)) * v_set1(KERN_LOG2E));
+
+	return v_if_positive(x, x + v_set1(1), e);
+}
+
+static void row_elu1(float *y, const float *x, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, elu1(v_load(x + i)));
+	if (i < n)
+		v_store_part(y + i, elu1(v_load_part(x + i, n - i)), n - i);
+}
+
+static void row_relu(float *y, const float *x, float a, float b, size_t n)
+{
+	vf f = v_set1(a), shift = v_set1(b), zero = v_set1(0);
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_fma(f, v_max(v_load(x + i), zero), shift));
+	if (i < n)
+		v_store_part(y + i, v_fma(f, v_max(v_load_part(x + i, n - i), zero), shift), n - i);
+}
+
+static void row_mul(float *y, const float *x, const float *z, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_load(x + i) * v_load(z + i));
+	if (i < n)
+		v_store_part(y + i, v_load_part(x + i, n - i) * v_load_part(z + i, n - i), n - i);
+}
+
+static void row_div(float *y, const float *x, const float *z, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_load(x + i) / v_load(z + i));
+	for (; i < n; i++)
+		y[i] = x[i] / z[i];
+}
+
+static void row_pairs(float *y, const float *x, float square, size_t d)
+{
+	for (size_t a = 0; a < d; y += d - a, a++) {
+		vf f = v_set1(x[a]);
+		size_t i = a;
+		for (; i + VL <= d; i += VL)
+			v_store(y + i - a, f * v_load(x + i));
+		if (i < d)
+			v_store_part(y + i - a, f * v_load_part(x + i, d - i), d - i);
+		y[0] = square * (x[a] * x[a]);
+	}
+}
+
+/* x = quarter pi/2 + f, |f| <= pi/4, pi/2 in two parts; the polynomials of
+ * Cephes' sinf and cosf on f; the quadrant exchanges them and sets the signs. */
+INLINE void v_sincos(vf x, vf *s, vf *c)
+{
+	vf one = v_set1(1), quarter = v_round(x * v_set1(0.636619772f));
+	vf f = v_fma(quarter, v_set1(-1.57079637f), x);
+	f = v_fma(quarter, v_set1(4.37113883e-8f), f);
+	vf z = f * f, sine = v_fma(v_set1(-1.9515295891e-4f), z, v_set1(8.3321608736e-3f));
+	sine = v_fma(sine, z, v_set1(-1.6666654611e-1f));
+	sine = v_fma(sine * z, f, f);
+	vf cosine = v_fma(v_set1(2.443315711809948e-5f), z, v_set1(-1.388731625493765e-3f));
+	cosine = v_fma(cosine, z, v_set1(4.166664568298827e-2f));
+	cosine = v_fma(cosine * z, z, v_fma(z, v_set1(-0.5f), one));
+	/* 0 .. 3; v_round(m / 4 - 3/8) is the floor of m / 4. */
+	vf q = quarter - v_set1(4) * v_round(v_fma(quarter, v_set1(0.25f), v_set1(-0.375f)));
+	vf odd = q - v_set1(2) * v_round(v_fma(q, v_set1(0.5f), v_set1(-0.25f)));
+	vf middle = q - v_set1(1.5f);
+	*s = v_if_positive(odd, cosine, sine) * v_if_positive(middle, v_set1(-1), one);
+	*c = v_if_positive(odd, sine, cosine) * v_if_positive(one - middle * middle, v_set1(-1), one);
+}
+
+static void row_sincos(float *s, float *c, const float *x, size_t n)
+{
+	vf a, b;
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL) {
+		v_sincos(v_load(x + i), &a, &b);
+		v_store(s + i, a);
+		v_store(c + i, b);
+	}
+	if (i < n) {
+		v_sincos(v_load_part(x + i, n - i), &a, &b);
+		v_store_part(s + i, a, n - i);
+		v_store_part(c + i, b, n - i);
+	}
+}
+
+const struct kern TABLE = {
+	.isa = ISA,
+	.lanes = LANES,
+	.block = BLOCK,
+	.tile_load = tile_load,
+	.tile_step = tile_step,
+	.tile_store = tile_store,
+	.tile_scores = tile_scores,
+	.lanes_fold_max = lanes_fold_max,
+	.lanes_collect = lanes_collect,
+	.gather_sum = gather_sum,
+	.mm = mm,
+	.mm_fetch = mm_fetch,
+	.rows_dot = rows_dot,
+	.rows_add = rows_add,
+	.transpose = transpose,
+	.max = row_max,
+	.sum = row_sum,
+	.dot = row_dot,
+	.axpy = row_axpy,
+	.scale = row_scale,
+	.exp_shift = row_exp_shift,
+	.elu1 = row_elu1,
+	.relu = row_relu,
+	.mul = row_mul,
+	.div = row_div,
+	.pairs = row_pairs,
+	.sincos = row_sincos,
+};

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Low-rank family: explicit projections and explicit m x n factors. */
+#include "oracle.h"
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* First token of segment u of m over n tokens. */
+static size_t segment(size_t n, size_t m, size_t u)
+{
+	return u * (n / m) + u * (n % m) / m;
+}
+
+/* y (m x d) = segment means of x (n x d) */
+static double *means(const struct attn_oracle_call *c, const double *x, size_t n, size_t d, size_t m)
+{
+	double *y = c->alloc(c->owner, m * d);
+
+	for (size_t u = 0; u < m; u++) {
+		size_t begin = segment(n, m, u), end = segment(n, m, u + 1);
+		for (size_t e = 0; e < d; e++) {
+			y[u * d + e] = 0;
+			for (size_t j = begin; j < end; j++)
+				y[u * d + e] += x[j * d + e] / (double)(end - begin);
+		}
+	}
+	return y;
+}
+
+/* w = softmax(scale q k^T + bias) for one q (d) and n keys */
+static void softmax(const struct attn_oracle_call *c, const double *q, const double *k, size_t n,
+                    const double *bias, double *w)
+{
+	size_t d = c->shape->d;
+	double top = -INFINITY, sum = 0;
+
+	for (size_t j = 0; j < n; j++) {
+		w[j] = (double)c->shape->scale * oracle_dot(q, k + j * d, d) + (bias ? bias[j] : 0);
+		top = fmax(top, w[j]);
+	}
+	for (size_t j = 0; j < n; j++)
+		sum += w[j] = exp(w[j] - top);
+	for (size_t j = 0; j < n; j++)
+		w[j] /= sum;
+}
+
+/* y (rows x n) = a (rows x m) b (m x n) */
+static void product(const double *a, const double *b, size_t rows, size_t m, size_t n, double *y)
+{
+	for (size_t i = 0; i < rows; i++) {
+		for (size_t j = 0; j < n; j++)
+			y[i * n + j] = 0;
+		for (size_t l = 0; l < m; l++)
+			for (size_t j = 0; j < n; j++)
+				y[i * n + j] += a[i * m + l] * b[l * n + j];
+	}
+}
+
+/* linformer: k, proj, shared; state holds E, then F unless shared. */
+static double *project(const struct attn_oracle_call *c, const double *x, size_t d, size_t k,
+                       const float *e)
+{
+	size_t n = c->shape->n_k;
+	double *y = c->alloc(c->owner, k * d);
+
+	if (!e)
+		return means(c, x, n, d, k);
+	for (size_t u = 0; u < k; u++) {
+		for (size_t f = 0; f < d; f++) {
+			y[u * d + f] = 0;
+			for (size_t j = 0; j < n; j++)
+				y[u * d + f] += (double)e[u * n + j] * x[j * d + f];
+		}
+	}
+	return y;
+}
+
+void oracle_linformer(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	size_t k = least((size_t)c->arg[0], s->n_k);
+	bool average = c->arg[1] == 0;
+	const float *e = average ? NULL : c->state;
+	const float *f = average || c->arg[2] != 0 ? e : e + k * s->n_k;
+	double *short_k = project(c, c->k, s->d, k, e), *short_v = project(c, c->v, s->d_v, k, f);
+	double *w = c->alloc(c->owner, k), *bias = c->alloc(c->owner, k);
+
+	for (size_t u = 0; u < k; u++)
+		bias[u] = average ? log((double)(segment(s->n_k, k, u + 1) - segment(s->n_k, k, u))) : 0;
+	for (size_t r = 0; r < c->n_rows; r++) {
+		softmax(c, c->q + c->rows[r] * s->d, short_k, k, bias, w);
+		product(w, short_v, 1, k, s->d_v, c->out + r * s->d_v);
+	}
+}
+
+/* Z by `steps` of Z/4 (13 I - AZ (15 I - AZ (7 I - AZ))) from A^T / (|A|_1 |A|_inf). */
+static void newton_schulz(const struct attn_oracle_call *c, const double *a, size_t m, size_t steps,
+                          double *z)
+{
+	double *az = c->alloc(c->owner, m * m), *x = c->alloc(c->owner, m * m);
+	double *y = c->alloc(c->owner, m * m), one = 0, inf = 0;
+	const double diagonal[3] = { 7, 15, 13 };
+
+	for (size_t i = 0; i < m; i++) {
+		double row = 0, column = 0;
+		for (size_t j = 0; j < m; j++) {
+			row += fabs(a[i * m + j]);
+			column += fabs(a[j * m + i]);
+		}
+		inf = fmax(inf, row);
+		one = fmax(one, column);
+	}
+	for (size_t i = 0; i < m; i++)
+		for (size_t j = 0; j < m; j++)
+			z[i * m + j] = a[j * m + i] / (one * inf);
+	for (size_t step = 0; step < steps; step++) {
+		product(a, z, m, m, m, az);
+		for (size_t i = 0; i < m * m; i++)
+			y[i] = az[i];
+		for (int part = 0; part < 3; part++) {
+			for (size_t i = 0; i < m * m; i++)
+				x[i] = (i % (m + 1) == 0 ? diagonal[part] : 0) - y[i];
+			if (part < 2)
+				product(az, x, m, m, m, y);
+		}
+		product(z, x, m, m, m, y);
+		for (size_t i = 0; i < m * m; i++)
+			z[i] = y[i] / 4;
+	}
+}
+
+/* The inverse by Gauss-Jordan with partial pivoting. */
+static void invert(const struct attn_oracle_call *c, const double *a, size_t m, double *z)
+{
+	double *x = c->alloc(c->owner, m * m);
+
+	for (size_t i = 0; i < m * m; i++) {
+		x[i] = a[i];
+		z[i] = i % (m + 1) == 0;
+	}
+	for (size_t p = 0; p < m; p++) {
+		size_t best = p;
+		for (size_t i = p; i < m; i++)
+			best = fabs(x[i * m + p]) > fabs(x[best * m + p]) ? i : best;
+		for (size_t j = 0; j < m; j++) {
+			double t = x[p * m + j], u = z[p * m + j];
+			x[p * m + j] = x[best * m + j];
+			z[p * m + j] = z[best * m + j];
+			x[best * m + j] = t;
+			z[best * m + j] = u;
+		}
+		double pivot = x[p * m + p];
+		for (size_t j = 0; j < m; j++) {
+			x[p * m + j] /= pivot;
+			z[p * m + j] /= pivot;
+		}
+		for (size_t i = 0; i < m; i++) {
+			double factor = i == p ? 0 : x[i * m + p];
+			for (size_t j = 0; factor != 0 && j < m; j++) {
+				x[i * m + j] -= factor * x[p * m + j];
+				z[i * m + j] -= factor * z[p * m + j];
+			}
+		}
+	}
+}
+
+/* nystrom: m, iters, pinv */
+void oracle_nystrom(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	size_t m = least((size_t)c->arg[0], least(s->n_q, s->n_k));
+	double *q = means(c, c->q, s->n_q, s->d, m), *k = means(c, c->k, s->n_k, s->d, m);
+	double *a = c->alloc(c->owner, m * m), *z = c->alloc(c->owner, m * m);
+	double *b = c->alloc(c->owner, s->n_k), *f = c->alloc(c->owner, m);
+	double *bv = c->alloc(c->owner, m * s->d_v), *zbv = c->alloc(c->owner, m * s->d_v);
+
+	for (size_t u = 0; u < m; u++) {
+		softmax(c, q + u * s->d, k, m, NULL, a + u * m);
+		softmax(c, q + u * s->d, c->k, s->n_k, NULL, b);
+		product(b, c->v, 1, s->n_k, s->d_v, bv + u * s->d_v);
+	}
+	if (c->arg[2] == 0)
+		newton_schulz(c, a, m, (size_t)c->arg[1], z);
+	else
+		invert(c, a, m, z);
+	product(z, bv, m, m, s->d_v, zbv);
+	for (size_t r = 0; r < c->n_rows; r++) {
+		softmax(c, c->q + c->rows[r] * s->d, k, m, NULL, f);
+		product(f, zbv, 1, m, s->d_v, c->out + r * s->d_v);
+	}
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * topk: softmax over the k largest logits of each query.
+ *
+ *     S_i = the k largest visible s_ij, ties to the lowest j;  O_i = softmax over S_i
+ *
+ * Time n^2 d + n k d_v: nothing is saved in Q K^T. It is the bound that every
+ * k-sparse pattern is measured against. Zhao et al. 2019, arXiv 1912.11637; Gupta
+ * et al. 2021, arXiv 2106.06899.
+ *
+ * Selection, lane by lane on the scores of a tile: the maxima of 2k interleaved
+ * groups of keys are k-th-largest bounds from below, so only about 1.5 k keys
+ * pass; among those the k best are taken. Logits too close to the edge for f32 to
+ * order are compared again in double, so that the choice is the definition's.
+ */
+#include "../engine/select.h"
+#include "../engine/tile.h"
+#include "../engine/work.h"
+#include "../oracle/oracle.h"
+
+#include <float.h>
+
+enum { K };
+
+static const struct attn_param params[] = {
+	{ "k", "keys kept a query", ATTN_INT, 32, 1, 1 << 30, NULL },
+	{ 0 },
+};
+
+static size_t kept(const struct attn_shape *s, const double *arg)
+{
+	return (size_t)arg[K] < s->n_k ? (size_t)arg[K] : s->n_k;
+}
+
+/* Groups whose maxima bound the k-th largest from below; none if few keys. */
+static size_t groups(const struct attn_shape *s, const double *arg)
+{
+	size_t g = 2 * kept(s, arg);
+
+	return g < s->n_k ? g : 0;
+}
+
+/* What a rank works with. */
+struct work {
+	float *scores;     /* n_k x lanes */
+	float *maxima;     /* groups x lanes */
+	uint32_t *index;   /* lanes x n_k: keys that pass the bound */
+	float *column;     /* groups or n_k: one lane's values to select from */
+	struct scored *edge; /* n_k: keys to be compared in double */
+	uint32_t *chosen;  /* k */
+	float *weight;     /* k */
+};
+
+static size_t work_bytes(const struct attn_shape *s, const double *arg)
+{
+	size_t n = s->n_k, lanes = KERN_MAX_LANES, k = kept(s, arg);
+
+	return n * sizeof(struct scored) +
+	       sizeof(float) * ((2 * n + groups(s, arg)) * lanes + n + 2 * k) + ATTN_ALIGN;
+}
+
+static struct work work_at(const struct attn_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	size_t n = s->n_k, lanes = c->kern->lanes;
+	char *mem = (char *)c->scratch + tile_scratch_bytes(s->d, s->d_v);
+	struct work w = { .scores = (float *)mem };
+
+	w.maxima = w.scores + n * lanes;
+	w.index = (uint32_t *)(w.maxima + groups(s, c->arg) * lanes);
+	w.edge = (struct scored *)(w.index + n * lanes);
+	w.column = (float *)(w.edge + n);
+	w.weight = w.column + n;
+	w.chosen = (uint32_t *)(w.weight + kept(s, c->arg));
+	return w;
+}
+
+static const char *const cases[] = { "k=1", "k=5", NULL };
+
+static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
+                        struct attn_plan *p)
+{
+	double k = (double)kept(s, arg), n = (double)s->n_k, pairs = work_visible_pairs(s), kept_pairs;
+
+	(void)ranks;
+	/* Rows that see at least k keys keep k, the others all they see. */
+	if (s->causal) {
+		double rows = (double)(s->n_q < s->n_k ? s->n_q : s->n_k), least = n - rows + 1;
+		double few = k > least ? fmin(k - least, rows) : 0;
+		kept_pairs = (rows - few) * k + few * least + few * (few - 1) / 2;
+	} else {
+		kept_pairs = (double)s->n_q * fmin(k, n);
+	}
+	work_softmax(s, kept_pairs, 0, p);
+	p->flops_useful = 2 * (pairs * (double)s->d + kept_pairs * (double)s->d_v);
+	p->flops_executed = p->flops_useful;
+	p->shared = TILE_SHARED_BYTES;
+	p->scratch = tile_scratch_bytes(s->d, s->d_v) + work_bytes(s, arg);
+	return NULL;
+}
+
+static double exact_score(const struct attn_call *c, size_t i, size_t j)
+{
+	const float *q = (const float *)c->q + i * c->ldq, *k = (const float *)c->k + j * c->ldk;
+	double sum = 0;
+
+	for (size_t e = 0; e < c->shape->d; e++)
+		sum += (double)q[e] * (double)k[e];
+	return sum;
+}
+
+/* Largest error of a score of query i in log2 units: d roundings of a product
+ * that is at most |q| |k|. */
+static float score_error(const struct attn_call *c, size_t i, float longest_key)
+{
+	const float *q = (const float *)c->q + i * c->ldq;
+	float norm = sqrtf(c->kern->dot(q, q, c->shape->d));
+
+	return (float)(c->shape->d + 2) * FLT_EPSILON * KERN_LOG2E * c->shape->scale * norm * longest_key;
+}
+
+/* The k best of the `count` candidates of lane r into w->chosen; returns how
+ * many there are. */
+static size_t choose(const struct attn_call *c, const struct work *w, size_t r, size_t i, size_t count,
+                     float error)
+{
+	size_t lanes = c->kern->lanes, n = c->shape->n_k, k = kept(c->shape, c->arg), sure = 0, near = 0;
+	const uint32_t *index = w->index + r * n;
+
+	if (count <= k) {
+		for (size_t a = 0; a < count; a++)
+			w->chosen[a] = index[a];
+		return count;
+	}
+	for (size_t a = 0; a < count; a++)
+		w->column[a] = w->scores[index[a] * lanes + r];
+	float edge = select_kth_largest(w->column, count, k);
+	for (size_t a = 0; a < count; a++) {
+		float s = w->scores[index[a] * lanes + r];
+		if (s > edge + 2 * error)
+			w->chosen[sure++] = index[a];
+		else if (s >= edge - 2 * error)
+			w->edge[near++] = (struct scored){ exact_score(c, i, index[a]), index[a] };
+	}
+	select_best(w->edge, near, k - sure);
+	for (size_t a = 0; sure < k; a++)
+		w->chosen[sure++] = w->edge[a].index;
+	return k;
+}
+
+/* Softmax over the chosen keys and the sum of their values. */
+static void attend(const struct attn_call *c, const struct work *w, size_t r, size_t i, size_t count)
+{
+	size_t lanes = c->kern->lanes;
+	float *out = (float *)c->out + i * c->ldo, sum = 0;
+
+	for (size_t a = 0; a < count; a++)
+		w->weight[a] = w->scores[w->chosen[a] * lanes + r] * KERN_LN2;
+	float top = c->kern->max(w->weight, count);
+	sum = c->kern->exp_shift(w->weight, w->weight, top, count);
+	c->kern->gather_sum(out, c->shape->d_v, c->v, c->ldv, w->chosen, w->weight, count);
+	if (sum > 0)
+		c->kern->scale(out, 1 / sum, c->shape->d_v);
+	if (c->lse)
+		c->lse[i] = sum > 0 ? top + logf(sum) : -INFINITY;
+	if (c->stats) {
+		c->stats->pairs += (double)count;
+		c->stats->flops_executed += 2.0 * (double)(count * c->shape->d_v);
+	}
+}
+
+/* One tile: scores, hidden keys masked, bounds, candidates, rows. */
+static void run_tile(struct tile *t, const struct work *w, float longest_key)
+{
+	const struct attn_call *c = t->call;
+	const struct kern *kern = c->kern;
+	size_t lanes = kern->lanes, n = tile_visible(c->shape, t->q0 + t->rows - 1);
+	size_t g = groups(c->shape, c->arg);
+	float threshold[KERN_MAX_LANES], error[KERN_MAX_LANES];
+	uint32_t count[KERN_MAX_LANES] = { 0 };
+
+	kern->tile_scores(&t->k, c->k, c->ldk, n, w->scores);
+	for (size_t r = 0; r < t->rows; r++)
+		for (size_t j = tile_visible(c->shape, t->q0 + r); j < n; j++)
+			w->scores[j * lanes + r] = KERN_MASKED;
+	if (g)
+		kern->lanes_fold_max(w->maxima, g, w->scores, n);
+	for (size_t r = 0; r < lanes; r++) {
+		threshold[r] = r < t->rows ? KERN_NO_MAX : INFINITY;
+		if (!g || r >= t->rows)
+			continue;
+		for (size_t a = 0; a < g; a++)
+			w->column[a] = w->maxima[a * lanes + r];
+		error[r] = score_error(c, t->q0 + r, longest_key);
+		float bound = select_kth_largest(w->column, g, kept(c->shape, c->arg)) - 2 * error[r];
+		threshold[r] = bound > KERN_NO_MAX ? bound : KERN_NO_MAX;
+	}
+	kern->lanes_collect(w->index, c->shape->n_k, count, w->scores, n, threshold);
+	for (size_t r = 0; r < t->rows; r++) {
+		size_t i = t->q0 + r;
+		float e = g ? error[r] : score_error(c, i, longest_key);
+		attend(c, w, r, i, choose(c, w, r, i, count[r], e));
+	}
+	if (c->stats)
+		c->stats->flops_executed += 2.0 * (double)(lanes * n * c->shape->d);
+}
+
+static void forward(const struct attn_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	struct work w = work_at(c);
+	size_t lanes = c->kern->lanes, tiles = (s->n_q + lanes - 1) / lanes;
+	float longest = 0;
+	struct tile t;
+
+	for (size_t j = 0; j < s->n_k; j++) {
+		const float *k = (const float *)c->k + j * c->ldk;
+		longest = fmaxf(longest, c->kern->dot(k, k, s->d));
+	}
+	tile_init(&t, c, c->scratch, s->d, s->d_v);
+	for (size_t u = team->rank; u < tiles; u += team->size) {
+		t.q0 = u * lanes;
+		tile_load(&t, (const float *)c->q + t.q0 * c->ldq, c->ldq,
+		          s->n_q - t.q0 < lanes ? s->n_q - t.q0 : lanes);
+		run_tile(&t, &w, sqrtf(longest));
+	}
+}
+
+const struct attn_variant attn_topk = {
+	.abi = ATTN_ABI,
+	.name = "topk",
+	.family = "sparse",
+	.title = "exact top-k",
+	.paper = "Zhao et al. 2019, arXiv 1912.11637; Gupta et al. 2021, arXiv 2106.06899",
+	.formula = "softmax over the k largest logits of a row",
+	.complexity = "n^2 d",
+	.summary = "Saves nothing in Q K^T: the least error that any k-sparse pattern can have.",
+	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
+	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,
+	.impl_bound = 2e-6f,
+	.limit = "k=n",
+	.cases = cases,
+	.params = params,
+	.plan = plan,
+	.forward = forward,
+	.oracle = oracle_topk,
+};

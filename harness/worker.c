@@ -167,5 +167,7 @@ int worker_main(int in_fd, int out_fd)
 		worker_end(&w, STATUS_FAILED, "the worker did not get its job: %s", why);
 	else
 		run(&w);
-	return frame_write(w.out_fd, WIRE_OUTCOME, &out, sizeof out) ? 0 : 1;
+	bool sent = frame_write(w.out_fd, WIRE_OUTCOME, &out, sizeof out);
+	close(w.out_fd);
+	return sent ? 0 : 1;
 }

@@ -88,9 +88,9 @@ static void hog(void)
 	enum { STEP = 16 << 20 };
 
 	for (int i = 0; i < 256; i++) {
-		char *p = malloc(STEP);
-		if (p)
-			memset(p, 1, STEP);
+		volatile char *p = malloc(STEP); /* or a compiler would leave it out */
+		for (size_t at = 0; p && at < STEP; at += 4096)
+			p[at] = 1;
 		usleep(10000);
 	}
 	_exit(9);

@@ -239,6 +239,9 @@ static void test_memory(void **state)
 	put("/proc/42/statm", "100 25 3 1 0 2 0\n");
 	assert_int_equal(memory_resident_of(42), 25 * sysconf(_SC_PAGESIZE));
 	assert_int_equal(memory_resident_of(43), -1);
+	assert_int_equal(memory_oom_kills(), -1);
+	put("/proc/vmstat", "nr_free_pages 1\noom_kill 12\nnr_x 3\n");
+	assert_int_equal(memory_oom_kills(), 12);
 	put("/proc/self/clear_refs", "");
 	assert_true(memory_reset_high_water());
 	assert_true(memory_resolution(1) >= 32 * sysconf(_SC_PAGESIZE));

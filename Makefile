@@ -75,6 +75,9 @@ $(BUILD)/%.o: %.c Makefile
 	@echo "cc $<"
 	@$(CC) $(CFLAGS) $(STRICT) $(ISA_FLAGS) $(PKG_CFLAGS) -c -o $@ $<
 
+# run.json says what this was built with.
+$(BUILD)/harness/build.o: STRICT += -DATTNBENCH_FLAGS='"$(CFLAGS)"'
+
 PKG_CFLAGS = $(PKG_CFLAGS_ONCE)
 PKG_CFLAGS_ONCE := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 

@@ -43,7 +43,7 @@ static struct buffer buffer_new(size_t n, size_t offset, double a)
 {
 	struct buffer b = { .n = n, .offset = offset };
 
-	b.all = aligned_alloc(64, (n + 96) * sizeof(float) / 64 * 64 + 64);
+	b.all = aligned_alloc(64, ((n + 96) * sizeof(float) + 63) / 64 * 64);
 	assert_non_null(b.all);
 	b.x = b.all + 16 + offset;
 	for (size_t i = 0; i < n + 48; i++)
@@ -343,7 +343,7 @@ static struct tile_case tile_case_new(const struct kern *kern, size_t rows, size
 	}
 	for (size_t j = 0; j < n; j++)
 		c.bits[j] = (uint32_t)(attn_random_uniform(seed, 3, drawn++) * 65536);
-	c.work = aligned_alloc(64, floats * sizeof(float) + 64);
+	c.work = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64);
 	c.t = (struct kern_tile){ .d = d, .d_v = d_v, .turns = 1 };
 	c.t.q = c.work;
 	c.t.acc = c.t.q + d * lanes;

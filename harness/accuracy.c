@@ -62,7 +62,8 @@ static double *owner_alloc(void *owner, size_t doubles)
 		o->block = block;
 		o->room = room;
 	}
-	void *p = doubles < SIZE_MAX / sizeof(double) ? malloc((doubles + 1) * sizeof(double)) : NULL;
+	bool fits = doubles < SIZE_MAX / sizeof(double);
+	void *p = fits ? malloc((doubles + 1) * sizeof(double)) : NULL;
 	if (!p)
 		longjmp(o->refused, 1);
 	return o->block[o->blocks++] = p;

@@ -23,7 +23,7 @@ enum { ARENA_ALIGN = 64, ARENA_GUARD = 17 * ARENA_ALIGN, ARENA_MESSAGE = 256 };
 
 /* Guards hold this 16-bit pattern: as bf16, f16, float and double a NaN, so
  * that what is read out of bounds shows as well. */
-#define ARENA_POISON ((uint16_t)0xffa5)
+#define ARENA_POISON ((uint16_t)0xfffb)
 
 struct arena_block {
 	const char *name; /* for messages; the caller's, not copied */

@@ -58,13 +58,13 @@ static bool write_all(int fd, const void *data, size_t length)
 
 bool frame_write(int fd, uint32_t kind, const void *payload, size_t length)
 {
-	struct header h = { MAGIC, kind, (uint32_t)length, checksum(kind, payload, length) };
 	unsigned char small[4096];
 
 	if (length > FRAME_PAYLOAD_MAX) {
 		errno = EMSGSIZE;
 		return false;
 	}
+	struct header h = { MAGIC, kind, (uint32_t)length, checksum(kind, payload, length) };
 	if (length > sizeof small - sizeof h)
 		return write_all(fd, &h, sizeof h) && write_all(fd, payload, length);
 	/* At most PIPE_BUF bytes in one call: a pipe takes it whole. */

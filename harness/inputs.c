@@ -55,8 +55,9 @@ bool inputs_fill(struct layer *l, const char *cache_dir, char error[INPUTS_ERROR
 		return false;
 	/* What comes from files is read from them: it may change. */
 	bool named = !f.data.path[0] && l->plan.q + l->plan.k + l->plan.v <= cached_max &&
-	             cache_key(key, "input %s seed=%" PRIu64 " batch=%zu heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu",
-	                       c->input, c->seed, c->batch, c->heads, c->n_q, c->n_k, c->d, c->d_v);
+	             cache_key(key,
+	                       "input %s seed=%" PRIu64 " batch=%zu heads=%zu n_q=%zu n_k=%zu d=%zu "
+	                       "d_v=%zu", c->input, c->seed, c->batch, c->heads, c->n_q, c->n_k, c->d, c->d_v);
 	if (!named || !cache_load(cache_dir, key, piece, 3)) {
 		team_run(l->team, TEAM_EXACT, fill, &f);
 		if (error[0])

@@ -122,7 +122,8 @@ static void become_worker(const struct start *s)
  * nothing in it is new. */
 static char **worker_env(void)
 {
-	static char *const set[] = { (char *)"OPENBLAS_NUM_THREADS=1", (char *)"OMP_NUM_THREADS=1" };
+	static char *const set[] = { (char *)"OPENBLAS_NUM_THREADS=1",
+	                             (char *)"OMP_NUM_THREADS=1" };
 	enum { SET = sizeof set / sizeof *set };
 	size_t n = 0, m = 0;
 
@@ -133,8 +134,10 @@ static char **worker_env(void)
 		return NULL;
 	for (size_t i = 0; i < n; i++) {
 		bool replaced = false;
-		for (size_t j = 0; j < SET; j++)
-			replaced |= !strncmp(environ[i], set[j], (size_t)(strchr(set[j], '=') - set[j]) + 1);
+		for (size_t j = 0; j < SET; j++) {
+			size_t name = (size_t)(strchr(set[j], '=') - set[j]) + 1;
+			replaced |= !strncmp(environ[i], set[j], name);
+		}
 		if (!replaced)
 			env[m++] = environ[i];
 	}

@@ -37,7 +37,8 @@ static const char *plan_head(const struct cell *cell, struct layer_plan *p, size
 	size_t *shared = team ? &p->shared_team : &p->shared_solo;
 	size_t *scratch = team ? &p->scratch_team : &p->scratch_solo;
 	size_t exact, padded = 0;
-	size_t all = count_head(p->total, cell->heads, h), solo = count_head(p->solo, cell->heads, h);
+	size_t all = count_head(p->total, cell->heads, h);
+	size_t solo = count_head(p->solo, cell->heads, h);
 	double times = (double)(team ? all - solo : solo);
 
 	if (why)
@@ -95,10 +96,11 @@ const char *layer_plan(const struct cell *cell, struct layer_plan *p)
 	if (p->flags & ATTN_PARALLEL)
 		p->solo -= p->total % cell->threads;
 	for (size_t h = 0; h < cell->heads; h++) {
+		size_t solo = count_head(p->solo, cell->heads, h);
 		const char *why = NULL;
-		if (count_head(p->solo, cell->heads, h) > 0)
+		if (solo > 0)
 			why = plan_head(cell, p, h, false);
-		if (!why && count_head(p->total, cell->heads, h) > count_head(p->solo, cell->heads, h))
+		if (!why && count_head(p->total, cell->heads, h) > solo)
 			why = plan_head(cell, p, h, true);
 		if (why)
 			return why;
@@ -130,8 +132,9 @@ static void touch(void *arg, struct attn_team *me)
 	size_t q = c->n_q * c->d, k = c->n_k * c->d, v = c->n_k * c->d_v, out = c->n_q * c->d_v;
 
 	for (size_t g = 0; g < l->plan.total; g++) {
-		size_t parts = g < l->plan.solo ? 1 : me->size, part = g < l->plan.solo ? 0 : me->rank;
-		if (g < l->plan.solo && g % me->size != me->rank)
+		bool solo = g < l->plan.solo;
+		size_t parts = solo ? 1 : me->size, part = solo ? 0 : me->rank;
+		if (solo && g % me->size != me->rank)
 			continue;
 		float *base[] = { l->q + g * q, l->k + g * k, l->v + g * v, l->out + g * out };
 		size_t n[] = { q, k, v, out };
@@ -145,7 +148,8 @@ static void touch(void *arg, struct attn_team *me)
 bool layer_create(struct layer *l, const struct cell *cell, const struct layer_plan *plan,
                   const struct kern *kern, struct team *team, struct arena *arena)
 {
-	*l = (struct layer){ .cell = *cell, .plan = *plan, .team = team, .arena = arena, .kern = kern };
+	*l = (struct layer){ .cell = *cell, .plan = *plan, .team = team, .arena = arena,
+	                     .kern = kern };
 	l->q = arena_alloc(arena, "q", plan->q);
 	l->k = l->q ? arena_alloc(arena, "k", plan->k) : NULL;
 	l->v = l->k ? arena_alloc(arena, "v", plan->v) : NULL;

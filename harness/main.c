@@ -11,6 +11,7 @@
 #include "version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,8 +191,21 @@ static int call(const struct verb *verb, int argc, char **argv, char **all)
 	return code;
 }
 
+/* Closed standard streams would be the first files opened, and what is meant
+ * for the terminal would be written into raw.csv. */
+static bool open_streams(void)
+{
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		;
+	return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (!open_streams())
+		return CODE_ENVIRONMENT;
 	if (argc < 2)
 		return usage(stderr);
 	if (!strcmp(argv[1], "worker"))

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -62,8 +63,9 @@ int64_t memory_high_water(void)
 bool memory_reset_high_water(void)
 {
 	char path[SYSROOT_PATH_MAX];
-	int fd = sysroot_path(path, "/proc/self/clear_refs") ? open(path, O_WRONLY | O_CLOEXEC) : -1;
-
+	if (!sysroot_path(path, "/proc/self/clear_refs"))
+		return false;
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
 	bool ok = write(fd, "5", 1) == 1;
@@ -77,6 +79,21 @@ int64_t memory_resolution(size_t cpus_used)
 	long batch = online > 16 ? 2 * online : 32;
 
 	return (int64_t)cpus_used * batch * sysconf(_SC_PAGESIZE);
+}
+
+int64_t memory_oom_kills(void)
+{
+	enum { SIZE = 1 << 15 };
+	char *text = malloc(SIZE);
+	int64_t kills = -1;
+
+	if (text && !sysroot_read(text, SIZE, "/proc/vmstat")) {
+		const char *line = strstr(text, "\noom_kill ");
+		if (line && sscanf(line, " oom_kill %" SCNd64, &kills) != 1)
+			kills = -1;
+	}
+	free(text);
+	return kills;
 }
 
 void memory_prepare(void)

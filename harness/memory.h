@@ -25,4 +25,8 @@ bool memory_reset_high_water(void);
  * the mark may miss that much on each of the CPUs that were used. */
 int64_t memory_resolution(size_t cpus_used);
 
+/* Processes that the kernel has killed for want of memory since it started,
+ * in every control group of this machine. */
+int64_t memory_oom_kills(void);
+
 #endif

@@ -119,6 +119,14 @@ static bool guard_whole(const char *x, size_t bytes)
 	return true;
 }
 
+/* Is cell i of the guarded output an element of out? */
+static bool inside(const struct probe *p, size_t i)
+{
+	size_t at = i - GUARD;
+
+	return i >= GUARD && at < p->shape.n_q * p->ldo && at % p->ldo < p->shape.d_v;
+}
+
 bool probe_run(struct probe *p, const struct kern *kern, struct team *team, float *out)
 {
 	const struct attn_shape *s = &p->shape;
@@ -134,7 +142,7 @@ bool probe_run(struct probe *p, const struct kern *kern, struct team *team, floa
 	for (size_t r = 0; r < ranks; r++)
 		scratch[r] = guarded(plan.scratch);
 	for (size_t i = 0; i < cells; i++)
-		padded[i] = CANARY;
+		padded[i] = inside(p, i) ? NAN : CANARY; /* output is written, not added to */
 	float *o = padded + GUARD;
 	struct run run = { .p = p, .scratch = scratch };
 	run.call = (struct attn_call){
@@ -149,8 +157,7 @@ bool probe_run(struct probe *p, const struct kern *kern, struct team *team, floa
 		team_run(team, TEAM_FAST, rank_main, &run);
 	for (size_t i = 0; i < cells; i++) {
 		size_t at = i - GUARD;
-		bool inside = i >= GUARD && at < rows * p->ldo && at % p->ldo < s->d_v;
-		if (inside)
+		if (inside(p, i))
 			out[at / p->ldo * s->d_v + at % p->ldo] = padded[i];
 		else
 			whole = whole && padded[i] == CANARY;

@@ -227,7 +227,9 @@ static void do_group(const struct work *w, struct lanes *l, size_t head, size_t 
 		for (size_t c = 0; c < in->d_v; c++)
 			ref->out[row * in->d_v + c] =
 			        sum > 0 ? ((double *)l->acc)[c * LANES + r] / sum : 0;
-		w->entropy[row] = seen >= 2 ? (log(sum) - l->moment[r] / sum) / log(seen) : (double)NAN;
+		w->entropy[row] = (double)NAN;
+		if (seen >= 2)
+			w->entropy[row] = (log(sum) - l->moment[r] / sum) / log(seen);
 	}
 }
 
@@ -362,7 +364,8 @@ const char *reference_get(struct reference *ref, const struct reference_input *i
 {
 	char key[CACHE_KEY_MAX];
 
-	*ref = (struct reference){ .heads = in->heads, .n_rows = reference_n_rows(in->n_q), .d_v = in->d_v };
+	*ref = (struct reference){ .heads = in->heads, .d_v = in->d_v };
+	ref->n_rows = reference_n_rows(in->n_q);
 	ref->rows = zeroed(ref->n_rows, sizeof *ref->rows);
 	ref->out = zeroed(ref->heads * ref->n_rows * in->d_v, sizeof *ref->out);
 	if (!ref->rows || !ref->out) {
@@ -375,9 +378,10 @@ const char *reference_get(struct reference *ref, const struct reference_input *i
 		{ &ref->entropy_ratio, sizeof ref->entropy_ratio },
 		{ &ref->logit_max, sizeof ref->logit_max },
 	};
-	bool named = cache_key(key, "exact input=%016llx heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu causal=%d scale=%a",
-	                       (unsigned long long)input_hash, in->heads, in->n_q, in->n_k, in->d,
-	                       in->d_v, in->causal, (double)in->scale);
+	bool named = cache_key(key,
+	                       "exact input=%016llx heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu "
+	                       "causal=%d scale=%a", (unsigned long long)input_hash, in->heads,
+	                       in->n_q, in->n_k, in->d, in->d_v, in->causal, (double)in->scale);
 	if (named && cache_load(cache_dir, key, piece, 3))
 		return NULL;
 	ref->logit_max = 0;

@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -67,13 +66,12 @@ static void take_frames(struct watch *w)
 		enum frame_result r = frame_parse(w->buf, w->have, &f);
 		if (r == FRAME_TORN && w->have < sizeof w->buf)
 			return;
-		bool stage = r == FRAME_WHOLE && f.kind == WIRE_STAGE && f.length == sizeof w->stage;
-		bool outcome = r == FRAME_WHOLE && f.kind == WIRE_OUTCOME &&
-		               f.length == sizeof w->result && !w->whole;
-		if (stage) {
+		bool whole = r == FRAME_WHOLE;
+		bool outcome = whole && f.kind == WIRE_OUTCOME && f.length == sizeof w->result;
+		if (whole && f.kind == WIRE_STAGE && f.length == sizeof w->stage) {
 			memcpy(w->stage, f.payload, sizeof w->stage);
 			w->stage[sizeof w->stage - 1] = '\0';
-		} else if (outcome) {
+		} else if (outcome && !w->whole) {
 			memcpy(&w->result, f.payload, sizeof w->result);
 			w->whole = true;
 		} else {
@@ -208,21 +206,6 @@ static void watch_worker(struct watch *w, const sigset_t *mask)
 
 /* ---- the verdict --------------------------------------------------------------- */
 
-/* Processes that the kernel has killed for want of memory, on this machine. */
-static int64_t count_oom_kills(void)
-{
-	char *text = malloc(1 << 15);
-	int64_t kills = -1;
-
-	if (text && !sysroot_read(text, 1 << 15, "/proc/vmstat")) {
-		const char *line = strstr(text, "\noom_kill ");
-		if (line && sscanf(line, " oom_kill %" SCNd64, &kills) != 1)
-			kills = -1;
-	}
-	free(text);
-	return kills;
-}
-
 /* The end of what was printed, as text. */
 static void copy_output(const struct watch *w, struct outcome *out)
 {
@@ -277,11 +260,12 @@ static void judge_death(const struct watch *w, int wait_status, bool oom, struct
 		out->interrupted = true;
 		say(out, STATUS_FAILED, "interrupted during %s", stage);
 	} else if (w->reason == TIMED_OUT) {
-		say(out, STATUS_TIMEOUT, "no result after %.3g s, ended during %s%s", seconds, stage,
-		    w->sent == SIGKILL ? "; it ignored SIGTERM" : "");
+		say(out, STATUS_TIMEOUT, "no result after %.3g s, ended during %s%s", seconds,
+		    stage, w->sent == SIGKILL ? "; it ignored SIGTERM" : "");
 	} else if (w->reason == TOO_LARGE) {
-		say(out, STATUS_OOM, "resident memory grew to %" PRId64 " bytes during %s, the limit is %zu",
-		    w->rss, stage, w->job->memory_limit);
+		say(out, STATUS_OOM,
+		    "resident memory grew to %" PRId64 " bytes during %s, the limit is %zu", w->rss,
+		    stage, w->job->memory_limit);
 	} else if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL && oom) {
 		say(out, STATUS_OOM, "killed by the kernel, out of memory, during %s", stage);
 	} else if (WIFSIGNALED(wait_status)) {
@@ -309,8 +293,8 @@ static void judge(const struct watch *w, int wait_status, bool oom, struct outco
 			say(out, STATUS_FAILED, "the result makes no sense");
 	} else if (w->foreign > 0 && w->reason == ENDED_ITSELF) {
 		say(out, STATUS_FAILED,
-		    "%zu bytes on the result channel are no result: the variant wrote to it, after %s",
-		    w->foreign, w->stage[0] ? w->stage : "start");
+		    "%zu bytes on the result channel are no result: the variant wrote to it, "
+		    "after %s", w->foreign, w->stage[0] ? w->stage : "start");
 	} else if (w->have > 0 && w->reason == ENDED_ITSELF && clean) {
 		say(out, STATUS_FAILED, "the result is cut off");
 	} else {
@@ -352,7 +336,7 @@ static void spawn_once(const struct job *job, struct outcome *out)
 	memset(&w, 0, sizeof w);
 	w.job = job;
 	w.pidfd = -1;
-	int64_t kills = count_oom_kills();
+	int64_t kills = memory_oom_kills();
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
 	w.start = clock_now_ns();
@@ -368,7 +352,7 @@ static void spawn_once(const struct job *job, struct outcome *out)
 		watch_worker(&w, &before);
 		end_worker(&w, &wait_status);
 		bool killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
-		judge(&w, wait_status, killed && kills >= 0 && count_oom_kills() > kills, out);
+		judge(&w, wait_status, killed && kills >= 0 && memory_oom_kills() > kills, out);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
 }

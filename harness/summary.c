@@ -22,7 +22,7 @@ enum { CAL_ROUNDS = 4 };                     /* in more than one of so many roun
 static const double MAD_TO_SIGMA = 1.4826;   /* of a normal distribution */
 static const double TIMER_LIMITED_NS = 1e5;  /* a cold call below this */
 static const double LEAK_SHARE = 0.05, LEAK_BYTES = 2 << 20;
-enum { ROUNDS_MIN = 6 };
+enum { ROUNDS_MIN = 6, BIMODAL_ROUNDS_MIN = 8 };
 
 /* To a picosecond: more digits would be noise. */
 static double tidy(double ns)
@@ -67,9 +67,11 @@ double estimate_width(const struct estimate *e)
 	return (e->hi - e->lo) / 2 / e->median;
 }
 
-/* Two groups of rounds with nothing between: the largest gap is above 3 MAD
- * and a quarter of the rounds lies on each side. */
-static bool is_bimodal(const double *sorted, size_t n, double mad)
+/* Two groups of rounds with nothing between: the largest gap is above 3 times
+ * the median distance to the median of the own group, and a quarter of the
+ * rounds lies on each side. (The MAD of all rounds would not do: two equal
+ * groups make it half the gap.) work: n numbers. */
+static bool is_bimodal(const double *sorted, size_t n, double *work)
 {
 	size_t at = 0;
 	double gap = 0;
@@ -79,7 +81,13 @@ static bool is_bimodal(const double *sorted, size_t n, double mad)
 			gap = sorted[i] - sorted[i - 1];
 			at = i;
 		}
-	return n >= 8 && mad > 0 && gap > 3 * mad && 4 * at >= n && 4 * (n - at) >= n;
+	if (n < BIMODAL_ROUNDS_MIN || 4 * at < n || 4 * (n - at) < n)
+		return false;
+	double low = stats_median(sorted, at), high = stats_median(sorted + at, n - at);
+	for (size_t i = 0; i < n; i++)
+		work[i] = fabs(sorted[i] - (i < at ? low : high));
+	stats_sort(work, n);
+	return gap > 3 * stats_median(work, n) && gap > UNSTABLE_SHARE * low;
 }
 
 static void add_flag(struct summary *out, bool set, const char *name)
@@ -103,7 +111,7 @@ static void round_statistics(const struct result *r, const double *sorted, doubl
 		row->time_ci95_hi_ns = tidy(sorted[hi - 1]);
 	}
 	row->time_mad_ns = tidy(mad);
-	*bimodal = is_bimodal(sorted, n, mad);
+	*bimodal = is_bimodal(sorted, n, work);
 
 	size_t m = 0;
 	for (size_t i = 0; i < r->n_rounds; i++)

@@ -22,7 +22,8 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 	layer_resolve(c, arg);
 	unsigned flags = attn_flags(v, arg);
 	if (c->isa[0] && !attn_kern(c->isa))
-		snprintf(text, sizeof text, "this CPU or this build has no instruction set %s", c->isa);
+		snprintf(text, sizeof text, "this CPU or this build has no instruction set %s",
+		         c->isa);
 	else if (c->type != ATTN_F32)
 		snprintf(text, sizeof text, "%s is not supported by %s", cell_type_names[c->type],
 		         v->name);

@@ -59,11 +59,13 @@ static bool map_scrub(struct timed *t)
 	if (job->cell.cache != CACHE_COLD)
 		return true;
 	if (job->scrub_bytes == 0)
-		return worker_end(t->w, STATUS_FAILED, "a cold cache needs the size of the scrub buffer");
+		return worker_end(t->w, STATUS_FAILED,
+		                  "a cold cache needs the size of the scrub buffer");
 	void *p = mmap(NULL, job->scrub_bytes, PROT_READ | PROT_WRITE,
 	               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
-		return worker_end(t->w, STATUS_OOM, "the system refused %zu bytes to scrub the cache with",
+		return worker_end(t->w, STATUS_OOM,
+		                  "the system refused %zu bytes to scrub the cache with",
 		                  job->scrub_bytes);
 	t->scrub = p;
 	t->scrub_bytes = job->scrub_bytes;

@@ -13,6 +13,8 @@
 /* Timeouts that make larger cells of a variant not worth trying. */
 enum { TIMEOUTS_MAX = 2 };
 static const double TIMEOUT_MIN_S = 30, TIMEOUT_FACTOR = 20;
+/* Program and libraries in a worker, beyond what a plan counts. */
+static const size_t PROGRAM_BYTES = (size_t)64 << 20;
 /* STREAM's rule for a buffer that evicts everything else. */
 enum { SCRUB_FACTOR = 4 };
 /* Exact attention of the accuracy pass: plain double arithmetic on one thread
@@ -120,7 +122,9 @@ static bool make_job(struct run *run, const struct planned *p, enum pass pass, u
 		.samples = run->plan.policy.samples,
 		.repeats = config->profile == PROFILE_QUICK ? 1 : 3,
 		.pinned = !config->no_pin,
-		.memory_limit = run->plan.memory_limit > 0 ? (size_t)run->plan.memory_limit : 0,
+		.memory_limit = run->plan.memory_limit > 0
+		                        ? (size_t)run->plan.memory_limit + PROGRAM_BYTES
+		                        : 0,
 		.scrub_bytes = SCRUB_FACTOR * run->topology.llc_bytes,
 	};
 	if (pass == PASS_ACCURACY)

@@ -48,7 +48,8 @@ bool worker_check(struct worker *w)
 	size_t n = l->plan.total * c->n_q * c->d_v, row = c->n_q * c->d_v;
 
 	if (!arena_check(&w->arena))
-		return worker_end(w, STATUS_BAD_OUTPUT, "%s %s", c->variant->name, w->arena.message);
+		return worker_end(w, STATUS_BAD_OUTPUT, "%s %s", c->variant->name,
+		                  w->arena.message);
 	if (layer_hash_inputs(l) != w->input_hash)
 		return worker_end(w, STATUS_BAD_OUTPUT, "%s changed its inputs", c->variant->name);
 	size_t i = first_nonfinite(l->out, n);
@@ -87,9 +88,9 @@ static bool warm_blas(struct worker *w)
 			return worker_end(w, STATUS_OOM, "no memory to try BLAS with");
 		if (!(warming.worst[r] <= 1))
 			return worker_end(w, STATUS_FAILED,
-			                  "OpenBLAS computes wrong products on this CPU (core %s, %g times "
-			                  "the rounding bound): set OPENBLAS_CORETYPE or install another build",
-			                  attn_blas_core(), warming.worst[r]);
+			                  "OpenBLAS computes wrong products on this CPU (core %s, "
+			                  "%g times the rounding bound): set OPENBLAS_CORETYPE or "
+			                  "install another build", attn_blas_core(), warming.worst[r]);
 	}
 	return true;
 }
@@ -117,7 +118,8 @@ static bool set_up(struct worker *w)
 	attn_blas_threads(1);
 	w->team = team_create(cell->threads, w->job->pinned ? w->job->cpus : NULL, &why);
 	if (!w->team)
-		return worker_end(w, STATUS_FAILED, "%u threads cannot be started: %s", cell->threads, why);
+		return worker_end(w, STATUS_FAILED, "%u threads cannot be started: %s",
+		                  cell->threads, why);
 	w->out->unpinned = team_unpinned(w->team) > 0;
 	if (!arena_create(&w->arena, layer_room(&plan, cell)))
 		return worker_end(w, STATUS_OOM, "%s", w->arena.message);
@@ -167,5 +169,7 @@ int worker_main(int in_fd, int out_fd)
 		worker_end(&w, STATUS_FAILED, "the worker did not get its job: %s", why);
 	else
 		run(&w);
-	return frame_write(w.out_fd, WIRE_OUTCOME, &out, sizeof out) ? 0 : 1;
+	bool sent = frame_write(w.out_fd, WIRE_OUTCOME, &out, sizeof out);
+	close(w.out_fd);
+	return sent ? 0 : 1;
 }

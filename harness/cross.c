@@ -90,11 +90,10 @@ static bool parse_inputs(const void *rule, const char *text, const struct where 
 	return inputs_parse(text, where, out, error);
 }
 
-/* Each piece of the axis that counts, or the default. */
-static bool parse_axis(const struct config *config, const struct group *group, enum axis_id axis,
-                       parse_fn *parse, const void *rule, void *out, char *error)
+/* Each piece of the axis that counts, or def; NULL: nothing then. */
+static bool parse_pieces(const struct config *config, const struct group *group, enum axis_id axis,
+                         const char *def, parse_fn *parse, const void *rule, void *out, char *error)
 {
-	const char *def = axis_default(axis);
 	const struct axis_text *text = config_axis(config, group, axis);
 	const struct where built_in = { .name = "default" };
 
@@ -104,6 +103,23 @@ static bool parse_axis(const struct config *config, const struct group *group, e
 		if (!parse(rule, text->piece[i].text, &text->piece[i].where, out, error))
 			return false;
 	return true;
+}
+
+static bool parse_axis(const struct config *config, const struct group *group, enum axis_id axis,
+                       parse_fn *parse, const void *rule, void *out, char *error)
+{
+	return parse_pieces(config, group, axis, axis_default(axis), parse, rule, out, error);
+}
+
+bool cross_variants(const struct config *config, const char *otherwise, struct variant_choices *out,
+                    char *error)
+{
+	return parse_pieces(config, NULL, AXIS_VARIANT, otherwise, parse_variants, NULL, out, error);
+}
+
+bool cross_isas(const struct config *config, const char *otherwise, struct names *out, char *error)
+{
+	return parse_pieces(config, NULL, AXIS_ISA, otherwise, parse_isas, NULL, out, error);
 }
 
 static bool parse_axes(const struct config *config, const struct group *group, struct axes *axes,

@@ -34,6 +34,8 @@ static const struct verb verbs[] = {
 	  NULL },
 	{ "show", "DIR", "the table of a run", VERB_SHOW, false, show_verb },
 	{ "doctor", "", "what disturbs measurements here, and what to do", VERB_DOCTOR, false, doctor_verb },
+	{ "verify", "", "does every variant do what its definition says? all properties, all kernels",
+	  VERB_VERIFY, false, NULL },
 	{ "report", "DIR", "figures and a page from a run", 0, false, NULL },
 	{ "compare", "A B", "two runs", 0, false, NULL },
 	{ "fit", "DIR", "exponents and crossovers with intervals", 0, false, NULL },
@@ -152,6 +154,15 @@ static bool print(const struct text *text)
 	return fflush(stdout) == 0 && !ferror(stdout);
 }
 
+static int verify(const struct config *config, struct text *out, char *error)
+{
+	size_t failures;
+
+	if (!verify_verb(config, &failures, out, error))
+		return CODE_USAGE;
+	return failures ? CODE_FAILED_CELLS : CODE_OK;
+}
+
 static int call(const struct verb *verb, int argc, char **argv, char **all)
 {
 	struct config config = { 0 };
@@ -166,6 +177,8 @@ static int call(const struct verb *verb, int argc, char **argv, char **all)
 	} else {
 		if (verb->call)
 			code = verb->call(&config, &out, error) ? CODE_OK : CODE_USAGE;
+		else if (verb->mask == VERB_VERIFY)
+			code = verify(&config, &out, error);
 		else
 			code = run_verb(&config, all, &out, error);
 		if (error[0] && code != CODE_OK && code != CODE_FAILED_CELLS && code != CODE_INTERRUPTED)

@@ -135,7 +135,7 @@ static bool apply_bytes(struct config *config, const struct option_def *option, 
 
 const struct option_def option_table[] = {
 	{ "variant", 'v', "LIST", "variants, e.g. full,performer:m=128|256:ortho=1, family/linear, all",
-	  OPTION_AXIS, MEASURE, NULL, AXIS_VARIANT, NULL, 0, 0 },
+	  OPTION_AXIS, MEASURE | VERB_VERIFY, NULL, AXIS_VARIANT, NULL, 0, 0 },
 	AXIS("n", "LIST", "sequence length, e.g. 256..16384:x2 [256..4096:x2]", AXIS_N),
 	AXIS("n-q", "LIST", "query length, where it is not n", AXIS_N_Q),
 	AXIS("n-k", "LIST", "key length, where it is not n", AXIS_N_K),
@@ -148,7 +148,8 @@ const struct option_def option_table[] = {
 	AXIS("threads", "LIST", "threads [1]", AXIS_THREADS),
 	AXIS("cache", "LIST", "warm or cold [warm]", AXIS_CACHE),
 	AXIS("seed", "LIST", "seed of inputs and of random variants [1]", AXIS_SEED),
-	AXIS("isa", "LIST", "instruction sets: auto, all, or names of `attnbench list --isa` [auto]", AXIS_ISA),
+	{ "isa", 0, "LIST", "instruction sets: auto, all, or names of `attnbench list --isa` [auto; verify: all]",
+	  OPTION_AXIS, MEASURE | VERB_VERIFY, NULL, AXIS_ISA, NULL, 0, 0 },
 	AXIS("data", "LIST", "inputs, e.g. gauss:sigma=1|2,real:minilm [gauss:sigma=1]", AXIS_DATA),
 	AXIS("scale", "LIST", "factor of the logits [1/sqrt(d)]", AXIS_SCALE),
 
@@ -178,7 +179,7 @@ const struct option_def option_table[] = {
 	  VERB_RUN | VERB_SHOW, apply_percent, AT(margin), NULL, 0, 100 },
 	{ "name", 0, "TEXT", "last part of the default directory", OPTION_RUN, MEASURE, apply_text, AT(name), NULL, 0, 0 },
 	{ "plugin", 0, "FILE.so", "variants from a shared object; may be repeated", OPTION_RUN,
-	  MEASURE | VERB_LIST | VERB_SHOW, apply_plugin, 0, NULL, 0, 0 },
+	  MEASURE | VERB_LIST | VERB_SHOW | VERB_VERIFY, apply_plugin, 0, NULL, 0, 0 },
 
 	{ "out", 'o', "DIR", "directory of the run; an existing one is resumed [results/TIME-NAME]",
 	  OPTION_HERE, VERB_RUN, apply_text, AT(out), NULL, 0, 0 },
@@ -192,7 +193,7 @@ const struct option_def option_table[] = {
 	{ "columns", 0, "FORM", "the columns of the CSV files: text, md, json-raw, json-summary", OPTION_HERE,
 	  VERB_LIST, apply_unsigned, AT(columns), columns_names, 0, 0 },
 	{ "format", 'f', "FORM", "text, md, csv or json [text]", OPTION_HERE,
-	  VERB_LIST | VERB_PLAN | VERB_SHOW, apply_unsigned, AT(format), format_names, 0, 0 },
+	  VERB_LIST | VERB_PLAN | VERB_SHOW | VERB_VERIFY, apply_unsigned, AT(format), format_names, 0, 0 },
 	{ "color", 0, "WHEN", "auto, always or never [auto]", OPTION_HERE,
 	  VERB_RUN | VERB_SHOW | VERB_DOCTOR, apply_unsigned, AT(color), color_names, 0, 0 },
 	{ "quiet", 'q', NULL, "no progress", OPTION_HERE, VERB_RUN, apply_flag, AT(quiet), NULL, 0, 0 },

@@ -14,6 +14,7 @@ enum verb_mask {
 	VERB_RUN = 1 << 2,
 	VERB_SHOW = 1 << 3,
 	VERB_DOCTOR = 1 << 4,
+	VERB_VERIFY = 1 << 5,
 };
 
 /* Where an option may stand in a sweep file. */

@@ -205,19 +205,26 @@ void sensors_after(void *sensors, struct sample *sample)
 
 /* ---- around a round ----------------------------------------------------- */
 
+/* The least of four parts: a preemption, which has sensors of its own, spoils
+ * one of them and does not pass for a slow clock. */
 int64_t sensors_calibrate(void)
 {
-	enum { STEPS = 1000000 }; /* 6 dependent operations each: 2 ms at 3 GHz */
-	int64_t start = clock_now_ns();
+	enum { PARTS = 4, STEPS = 250000 }; /* 6 dependent operations a step: 2 ms at 3 GHz */
 	uint64_t x = 88172645463325252u;
+	int64_t least = INT64_MAX;
 
-	for (int i = 0; i < STEPS; i++) {
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
+	for (int part = 0; part < PARTS; part++) {
+		int64_t start = clock_now_ns();
+		for (int i = 0; i < STEPS; i++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+		}
+		__asm__ volatile("" : "+r"(x));
+		int64_t took = clock_now_ns() - start;
+		least = took < least ? took : least;
 	}
-	__asm__ volatile("" ::"r"(x));
-	return clock_now_ns() - start;
+	return PARTS * least;
 }
 
 void sensors_round_begin(struct sensors *s, struct round_evidence *round)

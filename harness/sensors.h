@@ -56,7 +56,8 @@ void sensors_judge(struct sample *samples, size_t n, const struct round_evidence
                    size_t threads, bool pinned);
 
 /* A fixed chain of dependent integer operations, about 2 ms: shows the clock
- * rate and whether a sibling thread competes. Returns how long it took. */
+ * rate and whether a sibling thread competes. Returns how long it takes when
+ * nothing interrupts it. */
 int64_t sensors_calibrate(void);
 
 #endif

@@ -14,4 +14,7 @@ bool plan_verb(const struct config *config, struct text *out, char *error);
 bool show_verb(const struct config *config, struct text *out, char *error);
 bool doctor_verb(const struct config *config, struct text *out, char *error);
 
+/* As above; *failures counts the properties that do not hold. */
+bool verify_verb(const struct config *config, size_t *failures, struct text *out, char *error);
+
 #endif

@@ -141,6 +141,10 @@ static void test_elementwise(void **state)
 			double p = (double)a * fmax((double)x.x[i], 0), want = p + (double)shift;
 			assert_near((double)z.x[i], want, UNIT * (fabs(p) + fabs(want)), "relu", n);
 		}
+		memcpy(z.x, y.x, n * sizeof(float));
+		kern->raise(z.x, x.x, n);
+		for (size_t i = 0; i < n; i++)
+			assert_true(z.x[i] == fmaxf(x.x[i], y.x[i]));
 		kern->mul(z.x, x.x, y.x, n);
 		for (size_t i = 0; i < n; i++)
 			assert_true(z.x[i] == x.x[i] * y.x[i]);
@@ -554,7 +558,7 @@ static const struct {
 	CMUnitTestFunction run;
 } cases[] = {
 	{ "table", test_table },       { "sum dot max", test_sums },
-	{ "axpy scale exp_shift elu1 relu mul div", test_elementwise },
+	{ "axpy scale exp_shift elu1 relu raise mul div", test_elementwise },
 	{ "exp corners", test_exp_corners }, { "pairs", test_pairs },
 	{ "sincos", test_sincos }, { "mm", test_mm },
 	{ "rows", test_rows },           { "transpose", test_transpose }, { "tile", test_tile },

@@ -47,6 +47,32 @@ void oracle_longformer(const struct attn_oracle_call *c)
 	oracle_softmax(c, window_or_global);
 }
 
+/* sink-window: s, w; the causal rule is the shape's */
+static bool sink_or_window(const struct attn_oracle_call *c, size_t i, size_t j)
+{
+	double at = (double)i + (double)c->shape->n_k - (double)c->shape->n_q;
+
+	return (double)j < c->arg[0] || (double)j > at - c->arg[1];
+}
+
+void oracle_sink_window(const struct attn_oracle_call *c)
+{
+	oracle_softmax(c, sink_or_window);
+}
+
+/* block-local: b, back, fwd */
+static bool near_block(const struct attn_oracle_call *c, size_t i, size_t j)
+{
+	double query = floor((double)i / c->arg[0]), key = floor((double)j / c->arg[0]);
+
+	return key >= query - c->arg[1] && key <= query + c->arg[2];
+}
+
+void oracle_block_local(const struct attn_oracle_call *c)
+{
+	oracle_softmax(c, near_block);
+}
+
 /* topk: the k largest visible logits, ties to the lowest j. Key j is among them
  * iff fewer than k keys come before it in (logit, -j) order. Where two logits
  * at the edge differ by less than the rounding of f32, the kernel may choose the

@@ -73,6 +73,19 @@ void oracle_block_local(const struct attn_oracle_call *c)
 	oracle_softmax(c, near_block);
 }
 
+/* dilated-window: w, dil */
+static bool dilated(const struct attn_oracle_call *c, size_t i, size_t j)
+{
+	size_t half = (size_t)c->arg[0] / 2, dil = (size_t)c->arg[1], apart = j < i ? i - j : j - i;
+
+	return apart % dil == 0 && apart / dil <= half;
+}
+
+void oracle_dilated_window(const struct attn_oracle_call *c)
+{
+	oracle_softmax(c, dilated);
+}
+
 /* topk: the k largest visible logits, ties to the lowest j. Key j is among them
  * iff fewer than k keys come before it in (logit, -j) order. Where two logits
  * at the edge differ by less than the rounding of f32, the kernel may choose the

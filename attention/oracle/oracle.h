@@ -15,7 +15,7 @@ attn_oracle_fn oracle_sliding_window, oracle_sparse_strided, oracle_longformer, 
 attn_oracle_fn oracle_linear_elu, oracle_taylor1, oracle_efficient, oracle_performer;
 attn_oracle_fn oracle_linformer, oracle_nystrom;
 attn_oracle_fn oracle_retention;
-attn_oracle_fn oracle_sink_window, oracle_block_local, oracle_dilated_window;
+attn_oracle_fn oracle_sink_window, oracle_block_local, oracle_dilated_window, oracle_sparse_fixed;
 
 /* ---- for the definitions themselves ---- */
 

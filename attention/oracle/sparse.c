@@ -86,6 +86,23 @@ void oracle_dilated_window(const struct attn_oracle_call *c)
 	oracle_softmax(c, dilated);
 }
 
+/* sparse-fixed: l, c, mode */
+static bool fixed(const struct attn_oracle_call *c, size_t i, size_t j)
+{
+	size_t l = c->arg[0] > 0 ? (size_t)c->arg[0] : (size_t)lround(sqrt((double)c->shape->n_k));
+	size_t columns = (size_t)c->arg[1], mode = (size_t)c->arg[2];
+	bool a1 = i / l == j / l, a2 = j % l + columns >= l;
+
+	if (mode == 1)
+		mode = c->shape->head % 2 == 0 ? 2 : 3;
+	return mode == 0 ? a1 || a2 : mode == 2 ? a1 : a2;
+}
+
+void oracle_sparse_fixed(const struct attn_oracle_call *c)
+{
+	oracle_softmax(c, fixed);
+}
+
 /* topk: the k largest visible logits, ties to the lowest j. Key j is among them
  * iff fewer than k keys come before it in (logit, -j) order. Where two logits
  * at the edge differ by less than the rounding of f32, the kernel may choose the

@@ -103,6 +103,27 @@ void oracle_sparse_fixed(const struct attn_oracle_call *c)
 	oracle_softmax(c, fixed);
 }
 
+/* bigbird: b, r; state: random blocks, block rows x min(r, block rows),
+ * UINT32_MAX where there are fewer */
+static bool blocks(const struct attn_oracle_call *c, size_t i, size_t j)
+{
+	size_t b = (size_t)c->arg[0], query = i / b, key = j / b, last = (c->shape->n_k - 1) / b;
+	size_t width = (size_t)fmin(c->arg[1], (double)(last + 1));
+	const uint32_t *drawn = (const uint32_t *)c->state + query * width;
+
+	if (query == 0 || query == last || key == 0 || key == last)
+		return true;
+	for (size_t u = 0; u < width; u++)
+		if (drawn[u] == key)
+			return true;
+	return (key < query ? query - key : key - query) <= 1;
+}
+
+void oracle_bigbird(const struct attn_oracle_call *c)
+{
+	oracle_softmax(c, blocks);
+}
+
 /* topk: the k largest visible logits, ties to the lowest j. Key j is among them
  * iff fewer than k keys come before it in (logit, -j) order. Where two logits
  * at the edge differ by less than the rounding of f32, the kernel may choose the

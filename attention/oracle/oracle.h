@@ -16,7 +16,7 @@ attn_oracle_fn oracle_linear_elu, oracle_taylor1, oracle_efficient, oracle_perfo
 attn_oracle_fn oracle_linformer, oracle_nystrom;
 attn_oracle_fn oracle_retention;
 attn_oracle_fn oracle_sink_window, oracle_block_local, oracle_dilated_window, oracle_sparse_fixed;
-attn_oracle_fn oracle_bigbird;
+attn_oracle_fn oracle_bigbird, oracle_moba;
 
 /* ---- for the definitions themselves ---- */
 

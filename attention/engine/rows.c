@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { AHEAD = 4 };
+
 static size_t width(size_t d, size_t d_v)
 {
 	return ((d > d_v ? d : d_v) + 15) / 16 * 16;
@@ -29,12 +31,19 @@ void rows_load(struct rows *s, const uint32_t *index, size_t n, const float *lse
 	size_t d = c->shape->d, d_v = c->shape->d_v;
 	float row_lse[KERN_MAX_LANES];
 
-	for (size_t r = 0; r < n; r++)
+	for (size_t r = 0; r < n; r++) {
+		if (r + AHEAD < n)
+			rows_ahead((const float *)c->q + index[r + AHEAD] * c->ldq, d);
 		memcpy(s->buffer + r * d, (const float *)c->q + index[r] * c->ldq, d * sizeof(float));
+	}
+	for (size_t r = 0; lse && r < AHEAD && r < n; r++)
+		rows_ahead((const float *)c->out + index[r] * c->ldo, d_v);
 	tile_load(&s->t, s->buffer, d, n);
 	if (!lse)
 		return;
 	for (size_t r = 0; r < n; r++) {
+		if (r + AHEAD < n)
+			rows_ahead((const float *)c->out + index[r + AHEAD] * c->ldo, d_v);
 		memcpy(s->buffer + r * d_v, (const float *)c->out + index[r] * c->ldo, d_v * sizeof(float));
 		row_lse[r] = lse[index[r]];
 	}

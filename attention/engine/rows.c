@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-enum { AHEAD = 4 };
+/* Rows: as far as a few dozen outstanding misses reach. */
+enum { AHEAD = 8 };
 
 static size_t width(size_t d, size_t d_v)
 {
@@ -25,32 +26,45 @@ void rows_init(struct rows *s, const struct attn_call *c, void *mem)
 	s->buffer = (float *)((char *)mem + tile_scratch_bytes(d, d_v));
 }
 
-void rows_load(struct rows *s, const uint32_t *index, size_t n, const float *lse)
+static void ask(const float *row, size_t cols)
+{
+	for (size_t i = 0; i < cols; i += 16)
+		__builtin_prefetch(row + i);
+}
+
+void rows_gather(float *to, const float *x, size_t ldx, size_t cols, const uint32_t *index, size_t n)
+{
+	for (size_t r = 0; r < AHEAD && r < n; r++)
+		ask(x + index[r] * ldx, cols);
+	for (size_t r = 0; r < n; r++) {
+		if (r + AHEAD < n)
+			ask(x + index[r + AHEAD] * ldx, cols);
+		memcpy(to + r * cols, x + index[r] * ldx, cols * sizeof *x);
+	}
+}
+
+void rows_load(struct rows *s, const uint32_t *index, size_t n)
 {
 	const struct attn_call *c = s->t.call;
-	size_t d = c->shape->d, d_v = c->shape->d_v;
+	size_t d = c->shape->d;
+
+	rows_gather(s->buffer, c->q, c->ldq, d, index, n);
+	tile_load(&s->t, s->buffer, d, n);
+}
+
+void rows_resume(struct rows *s, const uint32_t *at, const float *lse)
+{
+	const struct attn_call *c = s->t.call;
+	size_t d_v = c->shape->d_v;
 	float row_lse[KERN_MAX_LANES];
 
-	for (size_t r = 0; r < n; r++) {
-		if (r + AHEAD < n)
-			rows_ahead((const float *)c->q + index[r + AHEAD] * c->ldq, d);
-		memcpy(s->buffer + r * d, (const float *)c->q + index[r] * c->ldq, d * sizeof(float));
-	}
-	for (size_t r = 0; lse && r < AHEAD && r < n; r++)
-		rows_ahead((const float *)c->out + index[r] * c->ldo, d_v);
-	tile_load(&s->t, s->buffer, d, n);
-	if (!lse)
-		return;
-	for (size_t r = 0; r < n; r++) {
-		if (r + AHEAD < n)
-			rows_ahead((const float *)c->out + index[r + AHEAD] * c->ldo, d_v);
-		memcpy(s->buffer + r * d_v, (const float *)c->out + index[r] * c->ldo, d_v * sizeof(float));
-		row_lse[r] = lse[index[r]];
-	}
+	rows_gather(s->buffer, c->out, c->ldo, d_v, at, s->t.rows);
+	for (size_t r = 0; r < s->t.rows; r++)
+		row_lse[r] = lse[at[r]];
 	tile_resume(&s->t, s->buffer, d_v, row_lse);
 }
 
-void rows_store(struct rows *s, const uint32_t *index, float *lse)
+void rows_store(struct rows *s, const uint32_t *at, float *lse)
 {
 	const struct attn_call *c = s->t.call;
 	size_t d_v = c->shape->d_v;
@@ -58,8 +72,8 @@ void rows_store(struct rows *s, const uint32_t *index, float *lse)
 
 	tile_store(&s->t, s->buffer, d_v, row_lse);
 	for (size_t r = 0; r < s->t.rows; r++) {
-		memcpy((float *)c->out + index[r] * c->ldo, s->buffer + r * d_v, d_v * sizeof(float));
+		memcpy((float *)c->out + at[r] * c->ldo, s->buffer + r * d_v, d_v * sizeof(float));
 		if (lse)
-			lse[index[r]] = row_lse[r];
+			lse[at[r]] = row_lse[r];
 	}
 }

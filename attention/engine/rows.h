@@ -17,18 +17,17 @@ struct rows {
 size_t rows_scratch_bytes(size_t d, size_t d_v);
 void rows_init(struct rows *s, const struct attn_call *call, void *mem);
 
-/* Asks for a row ahead of its use: scattered rows are a latency each. */
-static inline void rows_ahead(const float *row, size_t n)
-{
-	for (size_t i = 0; i < n; i += 16)
-		__builtin_prefetch(row + i);
-}
+/* to (n x cols) = rows index[0 .. n) of x, each asked for ahead of its use:
+ * scattered rows are a latency each. */
+void rows_gather(float *to, const float *x, size_t ldx, size_t cols, const uint32_t *index, size_t n);
 
-/* Takes up queries index[0 .. n), n <= lanes, of the call. With lse (n_q), they
- * resume from the call's out and lse. */
-void rows_load(struct rows *s, const uint32_t *index, size_t n, const float *lse);
+/* Takes up queries index[0 .. n), n <= lanes, of the call. */
+void rows_load(struct rows *s, const uint32_t *index, size_t n);
 
-/* Writes the call's out and, unless NULL, lse of the loaded queries. */
-void rows_store(struct rows *s, const uint32_t *index, float *lse);
+/* Lets the loaded queries resume from rows at[0 .. n) of the call's out and of lse. */
+void rows_resume(struct rows *s, const uint32_t *at, const float *lse);
+
+/* Writes rows at[0 .. n) of the call's out and, unless NULL, of lse. */
+void rows_store(struct rows *s, const uint32_t *at, float *lse);
 
 #endif

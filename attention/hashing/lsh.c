@@ -220,18 +220,13 @@ static void load_chunk(struct work *w, size_t round, size_t id, struct chunk *to
 	to->id = id;
 	to->count = least(size, n - id * size);
 	to->token = w->order + round * n + id * size;
-	for (size_t i = 0; i < to->count; i++) {
-		size_t j = to->token[i];
-		if (i + 8 < to->count) {
-			rows_ahead((const float *)c->k + to->token[i + 8] * c->ldk, d);
-			rows_ahead((const float *)c->v + to->token[i + 8] * c->ldv, d_v);
-		}
-		memcpy(to->k + i * d, (const float *)c->k + j * c->ldk, d * sizeof(float));
-		c->kern->scale(to->k + i * d, w->inverse[j], d);
-		memcpy(to->v + i * d_v, (const float *)c->v + j * c->ldv, d_v * sizeof(float));
-		for (size_t r = 0; r < round; r++)
-			to->past[r * to->count + i] = w->place[r * n + j];
-	}
+	rows_gather(to->k, c->k, c->ldk, d, to->token, to->count);
+	rows_gather(to->v, c->v, c->ldv, d_v, to->token, to->count);
+	for (size_t i = 0; i < to->count; i++)
+		c->kern->scale(to->k + i * d, w->inverse[to->token[i]], d);
+	for (size_t r = 0; r < round; r++)
+		for (size_t i = 0; i < to->count; i++)
+			to->past[r * to->count + i] = w->place[r * n + to->token[i]];
 }
 
 /* Notes, or forgets, which chunks of earlier rounds the queries have seen. */
@@ -297,7 +292,9 @@ static void run_chunk(struct work *w, size_t round, size_t id)
 		const uint32_t *query = own->token + i;
 		size_t rows = least(lanes, own->count - i);
 		mark_seen(w, round, query, rows, false);
-		rows_load(&w->rows, query, rows, round > 0 ? w->lse : NULL);
+		rows_load(&w->rows, query, rows);
+		if (round > 0)
+			rows_resume(&w->rows, query, w->lse);
 		if (nc > 1)
 			meet(w, round, query, rows, previous, SIZE_MAX);
 		meet(w, round, query, rows, own, i);

@@ -15,6 +15,7 @@
  * that is seen already, which its softmax then counts twice; other codes run
  * full attention on short inputs. Here a block is seen once at any length.
  */
+#include "../engine/sample.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -66,22 +67,7 @@ static size_t random_blocks(const struct attn_shape *s, const double *arg, size_
 	return before + after < r ? before + after : r;
 }
 
-/* Inserts x into ascending t[0 .. count); false if it is there. */
-static bool insert(uint32_t *t, size_t count, uint32_t x)
-{
-	size_t at = count;
-
-	for (size_t i = 0; i < count; i++)
-		if (t[i] == x)
-			return false;
-	for (; at > 0 && t[at - 1] > x; at--)
-		t[at] = t[at - 1];
-	t[at] = x;
-	return true;
-}
-
-/* The table, nb x columns, rows ascending. Floyd's sampling: draw j takes a
- * number below j + 1, or j itself if that is taken. */
+/* The table, nb x columns, rows ascending. */
 static void prepare(const struct attn_shape *s, const double *arg, uint64_t seed, void *state)
 {
 	uint64_t stream = attn_random_stream("bigbird", s->head, 0);
@@ -91,12 +77,7 @@ static void prepare(const struct attn_shape *s, const double *arg, uint64_t seed
 		uint32_t *t = (uint32_t *)state + row * width;
 		size_t before, after, count = random_blocks(s, arg, row);
 		candidates(s, nb, row, &before, &after);
-		for (size_t i = 0; i < count; i++) {
-			size_t j = before + after - count + i;
-			double u = attn_random_uniform(seed, stream, ((uint64_t)row << 20) + i);
-			if (!insert(t, i, (uint32_t)(u * (double)(j + 1))))
-				insert(t, i, (uint32_t)j);
-		}
+		sample_distinct(seed, stream, (uint64_t)row << 20, before + after, count, t);
 		for (size_t i = 0; i < width; i++)
 			t[i] = i >= count ? NO_BLOCK : t[i] < before ? t[i] + 1
 			                             : (uint32_t)(t[i] - before + row + 2);

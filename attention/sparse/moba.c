@@ -231,7 +231,8 @@ static void chosen_blocks(struct work *w, size_t count)
 			size_t rows = least(lanes, w->start[u + 1] - a);
 			for (size_t r = 0; r < rows; r++)
 				index[r] = (uint32_t)w->i0 + w->order[a + r];
-			rows_load(&w->rows, index, rows, w->lse);
+			rows_load(&w->rows, index, rows);
+			rows_resume(&w->rows, index, w->lse);
 			tile_keys(&w->rows.t, k, c->ldk, v, c->ldv, least(b, c->shape->n_k - u * b), NULL);
 			rows_store(&w->rows, index, w->lse);
 		}

@@ -18,6 +18,7 @@ attn_oracle_fn oracle_retention;
 attn_oracle_fn oracle_sink_window, oracle_block_local, oracle_dilated_window, oracle_sparse_fixed;
 attn_oracle_fn oracle_bigbird, oracle_moba;
 attn_oracle_fn oracle_lsh;
+attn_oracle_fn oracle_routing, oracle_clustered;
 
 /* ---- for the definitions themselves ---- */
 

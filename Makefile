@@ -63,10 +63,20 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libharness.a $(BUILD)/libattn.a
 	@echo "ld $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs cmocka) $(LDLIBS)
 
+# A plug-in that does what it is told not to, for tests that run workers.
+$(BUILD)/tests/test_spawn: | $(BUILD)/tests/faulty.so
+$(BUILD)/tests/%.so: tests/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "cc $<"
+	@$(CC) $(CFLAGS) $(STRICT) -fPIC -shared -o $@ $<
+
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "cc $<"
 	@$(CC) $(CFLAGS) $(STRICT) $(ISA_FLAGS) $(PKG_CFLAGS) -c -o $@ $<
+
+# run.json says what this was built with.
+$(BUILD)/harness/build.o: STRICT += -DATTNBENCH_FLAGS='"$(CFLAGS)"'
 
 PKG_CFLAGS = $(PKG_CFLAGS_ONCE)
 PKG_CFLAGS_ONCE := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)

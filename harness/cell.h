@@ -10,7 +10,11 @@
 
 enum cache_mode { CACHE_WARM, CACHE_COLD };
 
-enum { CELL_INPUT_MAX = 256, CELL_ISA_MAX = 16, CELL_PARAMS_MAX = 256 };
+enum { CELL_INPUT_MAX = 256, CELL_ISA_MAX = 16, CELL_PARAMS_MAX = 256, CELL_TEXT_MAX = 1024 };
+
+/* Names of enum attn_type and enum cache_mode, in order, ended by NULL. */
+extern const char *const cell_type_names[];
+extern const char *const cell_cache_names[];
 
 struct cell {
 	const struct attn_variant *variant;
@@ -31,9 +35,18 @@ struct cell {
 /* The shape of one head of the cell, scale filled in. */
 struct attn_shape cell_shape(const struct cell *cell, size_t head);
 
+/* The scale in use. */
+float cell_scale(const struct cell *cell);
+
 /* "m=256:ortho=1", every parameter by name, "auto" where not fixed; the same
  * syntax as on the command line. "" for a variant without parameters. */
 void cell_params(const struct cell *cell, char out[CELL_PARAMS_MAX]);
+
+/* One value of a parameter: "256", "0.5", a name, or "auto". Returns out. */
+const char *cell_value(const struct attn_param *param, double value, char *out, size_t size);
+
+/* All key fields on one line, "variant=flash params=br=64 batch=1 ...". */
+void cell_text(const struct cell *cell, char out[CELL_TEXT_MAX]);
 
 /* Fills cell->id. Call when all other fields are final. */
 void cell_identify(struct cell *cell);
@@ -41,5 +54,12 @@ void cell_identify(struct cell *cell);
 /* True if every key field agrees: equality is decided on the fields, never on
  * the hash. */
 bool cell_equal(const struct cell *a, const struct cell *b);
+
+/* True if the cells may be compared row by row: all but variant, parameters
+ * and instruction set agree. */
+bool cell_same_shape(const struct cell *a, const struct cell *b);
+
+/* Number of parameters of a variant. */
+size_t cell_n_params(const struct attn_variant *variant);
 
 #endif

@@ -6,7 +6,10 @@
 #ifndef HARNESS_JOB_H
 #define HARNESS_JOB_H
 
+#include <signal.h>
+
 #include "cell.h"
+#include "sample.h"
 
 enum pass { PASS_TIME, PASS_MEMORY, PASS_ACCURACY };
 
@@ -25,64 +28,77 @@ enum status {
 };
 extern const char *const status_names[];
 
+enum { JOB_THREADS = 256, JOB_PATH = 256 };
+
 struct job {
 	struct cell cell;
 	enum pass pass;
 	unsigned round, position;
 	uint64_t calls;       /* calls a sample; 0: calibrate and report */
 	unsigned samples;     /* wanted samples; 0: choose (method: 5..15, <= 100 ms) */
-	double timeout_s;
+	unsigned repeats;     /* PASS_MEMORY: fresh workers, of which the median; 0: 3 */
+	double timeout_s;     /* 0: 30 s; there always is one */
 	size_t memory_limit;  /* kill when RSS grows beyond; 0: none */
-	unsigned cpus[256];   /* cpus[0 .. cell.threads): logical CPU of each rank */
+	unsigned cpus[JOB_THREADS]; /* cpus[0 .. cell.threads): logical CPU of each rank */
 	bool pinned;
 	size_t scrub_bytes;   /* CACHE_COLD: size of the scrub buffer */
+	/* Where generated inputs and exact results are kept for the next worker; a
+	 * directory that exists, best in memory, the caller's to remove. "": none. */
+	char cache_dir[JOB_PATH];
+	size_t fail_alloc;    /* tests: the block of the arena to refuse, from 1 */
 };
 
-/* One timed batch of calls. Negative = not available. */
-struct sample {
-	int64_t t_start_ns, wall_ns, cpu_ns;
-	uint64_t calls;
-	int64_t nivcsw, run_delay_ns, minflt, majflt;
-	int cpu_before, cpu_after;
-	bool disturbed;
-};
-
-enum { OUTCOME_SAMPLES = 64, OUTCOME_MESSAGE = 512 };
+enum { OUTCOME_SAMPLES = 64, OUTCOME_MESSAGE = 512, OUTCOME_OUTPUT = 4096 };
 
 /* What came back. Numbers that were not measured are NAN or -1. */
 struct outcome {
 	enum status status;
-	int exit_code, signal;
+	int exit_code, signal; /* of the worker; -1: it ended by a signal, 0: it did not */
+	bool interrupted;      /* by spawn_interrupt: not a result, run it again */
 	char message[OUTCOME_MESSAGE];
+	char output[OUTCOME_OUTPUT + 1]; /* end of what the worker printed */
+	int64_t life_ns;       /* from fork to the end, of all workers of the job */
+	bool unpinned;         /* a thread could not be put on its CPU */
 
 	/* PASS_TIME */
 	unsigned n_samples;
 	struct sample samples[OUTCOME_SAMPLES];
 	uint64_t calls;
 	int64_t first_call_ns, prepare_ns;
-	int64_t steal_ticks, cal_before_ns, cal_after_ns, freq_khz;
+	int64_t steal_ticks, throttled, cal_before_ns, cal_after_ns, freq_khz;
 
 	/* PASS_MEMORY, bytes */
 	int64_t ws_model_bytes, ws_tracked_bytes;
 	int64_t rss_base_bytes, rss_peak_bytes, rss_resolution_bytes;
+	int64_t rss_spread_bytes; /* of the growth, over the repeats: they should agree */
+	bool rss_is_bound;        /* the mark could not be reset: peak is an upper bound */
 
 	/* PASS_ACCURACY */
 	double err_impl_rel_fro, err_impl_bound;
 	double err_exact_rel_fro, err_exact_max_abs, err_exact_cos, err_exact_nmse_u;
 	double entropy_ratio; /* mean H / ln(visible keys) of exact attention */
 	int64_t err_rows;     /* query rows a head that the errors were taken on */
+	double clamped_rows;  /* rows whose denominator was not positive */
 
 	/* Any pass: as planned, summed over batch and heads. */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	int64_t io_bytes;
 };
 
-/* Runs one job in a fresh process (fork and exec of this program) and waits.
- * Always fills *out; a fault of the worker is a status, not a failure. */
+/* Runs one job in a fresh process (fork and exec of this program; several, one
+ * after another, for PASS_MEMORY) and waits. A job that is not pinned runs on
+ * the CPUs that the caller may use.
+ * Always fills *out; a fault of the worker is a status, not a failure. The
+ * worker loads the plug-in that its variant came from. */
 void spawn_job(const struct job *job, struct outcome *out);
 
-/* The child side: `attnbench worker`, job on in_fd, outcome on out_fd. Returns
- * the exit code. */
+/* The caller's flag, or NULL: once it is not 0, the running worker is killed
+ * and spawn_job() returns. Signals that set it are noticed at once. */
+extern volatile sig_atomic_t *spawn_interrupt;
+
+/* The child side: `attnbench worker`, started with the job on WORKER_IN_FD and
+ * the outcome expected on WORKER_OUT_FD. Returns the exit code. */
+enum { WORKER_IN_FD = 3, WORKER_OUT_FD = 4 };
 int worker_main(int in_fd, int out_fd);
 
 #endif

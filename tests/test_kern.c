@@ -134,8 +134,19 @@ static void test_elementwise(void **state)
 		kern->elu1(z.x, x.x, n);
 		for (size_t i = 0; i < n; i++) {
 			double v = (double)x.x[i], want = v > 0 ? v + 1 : exp(v);
-			assert_near((double)z.x[i], want, EXP_ERROR * want, "elu1", n);
+			assert_near((double)z.x[i], want, (EXP_ERROR + 2 * fabs(v) * UNIT) * want, "elu1", n);
 		}
+		kern->relu(z.x, x.x, a, shift, n);
+		for (size_t i = 0; i < n; i++) {
+			double p = (double)a * fmax((double)x.x[i], 0), want = p + (double)shift;
+			assert_near((double)z.x[i], want, UNIT * (fabs(p) + fabs(want)), "relu", n);
+		}
+		kern->mul(z.x, x.x, y.x, n);
+		for (size_t i = 0; i < n; i++)
+			assert_true(z.x[i] == x.x[i] * y.x[i]);
+		kern->div(z.x, x.x, y.x, n);
+		for (size_t i = 0; i < n; i++)
+			assert_true(z.x[i] == x.x[i] / y.x[i]);
 		buffer_free(&x);
 		buffer_free(&y);
 		buffer_free(&z);
@@ -156,6 +167,48 @@ static void test_exp_corners(void **state)
 	assert_true(isnan(y[12]) && isnan(y[18]));
 	assert_near((double)y[2], exp(-87), EXP_ERROR * exp(-87), "exp(-87)", 1);
 	assert_near((double)y[11], exp(88), EXP_ERROR * exp(88), "exp(88)", 1);
+}
+
+static void test_pairs(void **state)
+{
+	const struct kern *kern = kern_of(state);
+
+	for (size_t d = 1; d < 70; d++) {
+		struct buffer x = buffer_new(d, d % 4, 2), y = buffer_new(d * (d + 1) / 2, d % 3, 1);
+		const float *at = y.x;
+		kern->pairs(y.x, x.x, 0.75f, d);
+		for (size_t a = 0; a < d; a++) {
+			for (size_t b = a; b < d; b++) {
+				double want = (double)x.x[a] * (double)x.x[b] * (a == b ? 0.75 : 1);
+				assert_near((double)*at++, want, 2 * UNIT * fabs(want), "pairs", d);
+			}
+		}
+		buffer_free(&x);
+		buffer_free(&y);
+	}
+}
+
+static void test_sincos(void **state)
+{
+	const struct kern *kern = kern_of(state);
+
+	for (size_t l = 0; l < LENGTHS; l++) {
+		size_t n = lengths[l];
+		struct buffer x = buffer_new(n, l % 4, l % 3 ? 10 : 1e4);
+		struct buffer s = buffer_new(n, 3 - l % 4, 1), c = buffer_new(n, 0, 1);
+		if (n > 2)
+			x.x[0] = 0;
+		kern->sincos(s.x, c.x, x.x, n);
+		for (size_t i = 0; i < n; i++) {
+			assert_near((double)s.x[i], sin((double)x.x[i]), 2e-7, "sin", n);
+			assert_near((double)c.x[i], cos((double)x.x[i]), 2e-7, "cos", n);
+		}
+		kern->sincos(x.x, c.x, x.x, n); /* in place */
+		assert_memory_equal(x.x, s.x, n * sizeof(float));
+		buffer_free(&x);
+		buffer_free(&s);
+		buffer_free(&c);
+	}
 }
 
 static void test_mm(void **state)
@@ -192,6 +245,44 @@ static void test_mm(void **state)
 		buffer_free(&a);
 		buffer_free(&b);
 		buffer_free(&c);
+	}
+}
+
+static void test_rows(void **state)
+{
+	const struct kern *kern = kern_of(state);
+
+	for (size_t m = 1; m < 40; m += 3) {
+		for (size_t n = 1; n < 150; n += n / 2 + 1) {
+			struct buffer a = buffer_new(m * (n + 1), m % 4, 1), x = buffer_new(n, n % 4, 1);
+			struct buffer y = buffer_new(m, 1, 1), sum = buffer_new(n, 2, 1);
+			float *before = malloc(n * sizeof *before);
+			memcpy(before, sum.x, n * sizeof *before);
+			kern->rows_dot(y.x, a.x, n + 1, m, x.x, n);
+			kern->rows_add(sum.x, a.x, n + 1, m, n);
+			for (size_t i = 0; i < m; i++) {
+				double want = 0, size = 0;
+				for (size_t j = 0; j < n; j++) {
+					double p = (double)a.x[i * (n + 1) + j] * (double)x.x[j];
+					want += p;
+					size += fabs(p);
+				}
+				assert_near((double)y.x[i], want, (double)(n + 1) * UNIT * size, "rows_dot", n);
+			}
+			for (size_t j = 0; j < n; j++) {
+				double want = (double)before[j], size = fabs(want);
+				for (size_t i = 0; i < m; i++) {
+					want += (double)a.x[i * (n + 1) + j];
+					size += fabs((double)a.x[i * (n + 1) + j]);
+				}
+				assert_near((double)sum.x[j], want, (double)(m + 1) * UNIT * size, "rows_add", n);
+			}
+			free(before);
+			buffer_free(&a);
+			buffer_free(&x);
+			buffer_free(&y);
+			buffer_free(&sum);
+		}
 	}
 }
 
@@ -249,7 +340,7 @@ static struct tile_case tile_case_new(const struct kern *kern, size_t rows, size
 	for (size_t j = 0; j < n; j++)
 		c.bits[j] = (uint32_t)(attn_random_uniform(seed, 3, drawn++) * 65536);
 	c.work = aligned_alloc(64, floats * sizeof(float) + 64);
-	c.t = (struct kern_tile){ .d = d, .d_v = d_v };
+	c.t = (struct kern_tile){ .d = d, .d_v = d_v, .turns = 1 };
 	c.t.q = c.work;
 	c.t.acc = c.t.q + d * lanes;
 	c.t.max = c.t.acc + d_v * lanes;
@@ -463,9 +554,10 @@ static const struct {
 	CMUnitTestFunction run;
 } cases[] = {
 	{ "table", test_table },       { "sum dot max", test_sums },
-	{ "axpy scale exp_shift elu1", test_elementwise },
-	{ "exp corners", test_exp_corners }, { "mm", test_mm },
-	{ "transpose", test_transpose }, { "tile", test_tile },
+	{ "axpy scale exp_shift elu1 relu mul div", test_elementwise },
+	{ "exp corners", test_exp_corners }, { "pairs", test_pairs },
+	{ "sincos", test_sincos }, { "mm", test_mm },
+	{ "rows", test_rows },           { "transpose", test_transpose }, { "tile", test_tile },
 	{ "tile order", test_tile_order }, { "selection", test_selection },
 	{ "gather_sum", test_gather },
 };

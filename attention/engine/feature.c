@@ -7,10 +7,10 @@
 
 #include <string.h>
 
-/* Measured: causal chunks beyond 32 cost more inside the chunk than they save
+/* Measured: causal chunks beyond 16 cost more inside the chunk than they save
  * in updates of S; sums without order only need enough rows to fill the
  * matrix kernel while phi and S stay in L1. */
-enum { CAUSAL_CHUNK = 32, SUM_CHUNK = 64 };
+enum { CAUSAL_CHUNK = 16, SUM_CHUNK = 64 };
 
 /* A chunk whose exponents rise by more than this is split, so that tokens
  * before the rise are not flushed to zero by a maximum they must not see. */
@@ -41,7 +41,7 @@ struct work {
 	size_t chunk;
 	struct state state;
 	float *phi, *psi, *psi_t, *near; /* chunk x D, same, D x chunk, chunk x chunk */
-	float *den;                      /* chunk */
+	float *den, *near_den, *ones;    /* chunk each */
 	float *power;                    /* decay^0 .. decay^chunk */
 };
 
@@ -54,8 +54,8 @@ static size_t scratch_floats(const struct attn_shape *s, const struct feature_ma
 {
 	size_t chunk = chunk_of(s, map), ld = padded(map->dim);
 
-	return state_floats(s, map) + 2 * chunk * ld + ld * padded(chunk) + chunk * padded(chunk) + padded(chunk) +
-	       padded(chunk + 1);
+	return state_floats(s, map) + 2 * chunk * ld + ld * padded(chunk) + chunk * padded(chunk) +
+	       3 * padded(chunk) + padded(chunk + 1);
 }
 
 static struct state state_at(const struct attn_shape *s, const struct feature_map *map, float *mem)
@@ -96,9 +96,13 @@ static struct work work_init(const struct attn_call *c, const struct feature_map
 	w.psi_t = at += w.chunk * w.ld;
 	w.near = at += w.ld * padded(w.chunk);
 	w.den = at += w.chunk * padded(w.chunk);
+	w.near_den = at += padded(w.chunk);
+	w.ones = at += padded(w.chunk);
 	w.power = at + padded(w.chunk);
+	for (size_t i = 0; i < w.chunk; i++)
+		w.ones[i] = 1;
 	for (size_t i = 0; i <= w.chunk; i++)
-		w.power[i] = (float)pow((double)map->decay, (double)i);
+		w.power[i] = (float)pow(map->decay, (double)i);
 	return w;
 }
 
@@ -145,6 +149,12 @@ static void rescale(const struct work *w, size_t f, float a)
 	w->state.z[f] *= a;
 }
 
+/* Features that are exponents come first. */
+static size_t exponents(const struct feature_map *map)
+{
+	return map->kind == FEATURE_PLAIN ? 0 : map->dim - map->plain;
+}
+
 /* Lifts the running maximum to at least `top`: one a head. */
 static void lift_head(const struct work *w, float top)
 {
@@ -153,7 +163,7 @@ static void lift_head(const struct work *w, float top)
 	if (!(top > *m))
 		return;
 	float a = expf(*m - top); /* 0 from the initial, finite maximum */
-	for (size_t f = 0; f < w->dim; f++)
+	for (size_t f = 0; f < exponents(w->map); f++)
 		rescale(w, f, a);
 	*m = top;
 }
@@ -163,12 +173,13 @@ static void exponentiate(const struct work *w, size_t rows)
 {
 	const struct kern *kern = w->c->kern;
 	float *top = w->state.top;
+	size_t exps = exponents(w->map);
 
 	if (w->map->kind == FEATURE_EXP) {
 		for (size_t r = 0; r < rows; r++)
-			lift_head(w, kern->max(w->psi + r * w->ld, w->dim));
+			lift_head(w, kern->max(w->psi + r * w->ld, exps));
 		for (size_t r = 0; r < rows; r++)
-			kern->exp_shift(w->psi + r * w->ld, w->psi + r * w->ld, *top, w->dim);
+			kern->exp_shift(w->psi + r * w->ld, w->psi + r * w->ld, *top, exps);
 	} else if (w->map->kind == FEATURE_CHANNEL) {
 		for (size_t f = 0; f < w->dim; f++) {
 			float m = top[f];
@@ -192,10 +203,15 @@ static void absorb(const struct work *w, size_t j0, size_t rows)
 	const struct attn_call *c = w->c;
 	size_t d_v = c->shape->d_v;
 
-	c->kern->mm(w->state.s, w->ld_v, w->psi, 1, w->ld, row(c->v, c->ldv, j0), c->ldv, w->dim,
-	            d_v, rows, true);
-	for (size_t r = 0; r < rows; r++)
-		c->kern->axpy(w->state.z, 1, w->psi + r * w->ld, w->dim);
+	/* The chunk after the next: its turn comes too soon after this product. */
+	const struct kern_fetch next = {
+		.from = { row(c->k, c->ldk, j0 + 2 * rows), row(c->v, c->ldv, j0 + 2 * rows) },
+		.bytes = { rows * c->ldk * sizeof(float), rows * c->ldv * sizeof(float) },
+	};
+	c->kern->mm_fetch(w->state.s, w->ld_v, w->psi, 1, w->ld, row(c->v, c->ldv, j0), c->ldv, w->dim,
+	                  d_v, rows, true, &next);
+	if (w->map->normalise || w->map->kind == FEATURE_CHANNEL)
+		c->kern->rows_add(w->state.z, w->psi, w->ld, rows, w->dim);
 	count(w, 2.0 * (double)(rows * w->dim * d_v) + norm_flops(w, rows));
 }
 
@@ -221,13 +237,13 @@ static void absorb_range(const struct work *w, size_t j0, size_t j1)
 static void combine(const struct work *w, struct state into, struct state later, size_t keys)
 {
 	const struct kern *kern = w->c->kern;
-	float gamma = w->map->decay < 1 ? (float)pow((double)w->map->decay, (double)keys) : 1;
+	float gamma = w->map->decay < 1 ? (float)pow(w->map->decay, (double)keys) : 1;
 	bool channel = w->map->kind == FEATURE_CHANNEL;
 
 	for (size_t f = 0; f < w->dim; f++) {
 		float a = gamma, b = 1, *m = into.top + (channel ? f : 0);
 		float m2 = later.top[channel ? f : 0];
-		if (w->map->kind != FEATURE_PLAIN) {
+		if (f < exponents(w->map)) {
 			float top = m2 > *m ? m2 : *m;
 			a = expf(*m - top);
 			b = expf(m2 - top);
@@ -244,19 +260,29 @@ static void combine(const struct work *w, struct state into, struct state later,
 
 /* ---- outputs ---- */
 
-/* out[r] /= den[r]; nothing to divide by makes a zero row. Features of both
+static float divisor(const struct work *w, size_t i, float den)
+{
+	const struct feature_map *map = w->map;
+
+	if (map->divisor)
+		return map->divisor(w->c, i, den);
+	den += map->eps;
+	return fabsf(den) < map->den_min ? copysignf(map->den_min, den) : den;
+}
+
+/* Divides the rows; nothing to divide by makes a zero row. Features of both
  * signs can make a denominator negative: it is used as it is, and counted. */
 static void divide(const struct work *w, size_t i0, size_t rows)
 {
 	const struct attn_call *c = w->c;
 
 	for (size_t r = 0; w->map->normalise && r < rows; r++) {
-		float *out = (float *)c->out + (i0 + r) * c->ldo;
-		if (w->den[r] == 0)
+		float *out = (float *)c->out + (i0 + r) * c->ldo, by = divisor(w, i0 + r, w->den[r]);
+		if (by == 0)
 			memset(out, 0, c->shape->d_v * sizeof *out);
 		else
-			c->kern->scale(out, 1 / w->den[r], c->shape->d_v);
-		if (c->stats && w->den[r] <= 0)
+			c->kern->scale(out, 1 / by, c->shape->d_v);
+		if (c->stats && (w->den[r] <= 0 || w->den[r] < w->map->den_min))
 			c->stats->clamped_rows += 1;
 	}
 }
@@ -267,10 +293,14 @@ static void read_state(const struct work *w, size_t i0, size_t rows, bool accumu
 	const struct attn_call *c = w->c;
 	size_t d_v = c->shape->d_v;
 
-	c->kern->mm((float *)c->out + i0 * c->ldo, c->ldo, w->phi, w->ld, 1, w->state.s, w->ld_v,
-	            rows, d_v, w->dim, accumulate);
-	for (size_t r = 0; w->map->normalise && r < rows; r++)
-		w->den[r] = c->kern->dot(w->phi + r * w->ld, w->state.z, w->dim);
+	const struct kern_fetch next = {
+		.from = { row(c->q, c->ldq, i0 + 2 * rows), row(c->out, c->ldo, i0 + 2 * rows) },
+		.bytes = { rows * c->ldq * sizeof(float), rows * c->ldo * sizeof(float) },
+	};
+	c->kern->mm_fetch((float *)c->out + i0 * c->ldo, c->ldo, w->phi, w->ld, 1, w->state.s,
+	                  w->ld_v, rows, d_v, w->dim, accumulate, &next);
+	if (w->map->normalise)
+		c->kern->rows_dot(w->den, w->phi, w->ld, rows, w->state.z, w->dim);
 	count(w, 2.0 * (double)(rows * w->dim * d_v) + 2 * norm_flops(w, rows));
 }
 
@@ -300,8 +330,10 @@ static void read_near(const struct work *w, size_t i0, size_t j0, size_t rows)
 
 	c->kern->mm((float *)c->out + i0 * c->ldo, c->ldo, w->near, ld, 1, row(c->v, c->ldv, j0),
 	            c->ldv, rows, d_v, rows, true);
-	for (size_t r = 0; w->map->normalise && r < rows; r++)
-		w->den[r] += c->kern->sum(w->near + r * ld, rows);
+	if (w->map->normalise) {
+		c->kern->rows_dot(w->near_den, w->near, ld, rows, w->ones, rows);
+		c->kern->axpy(w->den, 1, w->near_den, rows);
+	}
 	count(w, 2.0 * (double)(rows * rows * d_v));
 }
 
@@ -311,7 +343,7 @@ static size_t safe_rows(const struct work *w, size_t rows)
 	float first = 0, m = w->state.top[0];
 
 	for (size_t r = 0; r < rows; r++) {
-		float top = w->c->kern->max(w->psi + r * w->ld, w->dim);
+		float top = w->c->kern->max(w->psi + r * w->ld, exponents(w->map));
 		m = top > m ? top : m;
 		if (r == 0)
 			first = m;

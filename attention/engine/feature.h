@@ -31,17 +31,27 @@ enum feature_kind {
 	                    divided by its own sum: softmax over the sequence */
 };
 
+/* What the row of query i is divided by, den = phi_i . z. */
+typedef float feature_divisor_fn(const struct attn_call *c, size_t i, float den);
+
 struct feature_map {
 	size_t dim; /* D */
 	enum feature_kind kind;
+	size_t plain; /* FEATURE_EXP: so many of the last features are no exponents */
 	feature_fn *query, *key;
 	bool normalise; /* divide by phi . z (not for FEATURE_CHANNEL) */
-	float decay;    /* gamma: w_ij *= gamma^|i - j|; 1: none. Needs n_q == n_k */
+	float eps;      /* is added to the denominator */
+	float den_min;  /* a denominator is at least so far from 0, with its sign */
+	feature_divisor_fn *divisor; /* or NULL: by the two rules above */
+	double decay;   /* gamma: w_ij *= gamma^|i - j|; 1: none. Needs n_q == n_k,
+	                   and !normalise unless causal */
 	size_t chunk;   /* tokens a causal chunk, 0: the engine's choice */
 	double map_flops, map_exp; /* FLOP and exponentials for one token's features */
 };
 
-/* The parameter that every variant of the engine offers. */
+/* The parameters that variants of the engine offer. */
+#define FEATURE_EPS_PARAM                                                          \
+	{ "eps", "is added to the denominator", ATTN_REAL, 0, 0, 1, NULL }
 #define FEATURE_CHUNK_PARAM                                                        \
 	{ "chunk", "tokens a causal chunk; 0: the engine's choice", ATTN_INT, 0, 0, \
 	  FEATURE_MAX_CHUNK, NULL }

@@ -31,7 +31,9 @@ void tile_init(struct tile *t, const struct attn_call *call, void *mem, size_t d
 	t->k.max = at += aligned(d_v * lanes);
 	t->k.sum = at += aligned(lanes);
 	t->k.p = at + aligned(lanes);
-	t->q0 = t->rows = 0;
+	t->q0 = t->rows = t->turn = 0;
+	t->turns = 1;
+	t->next_q = t->own_out = NULL;
 	t->step = call->kern->block;
 }
 
@@ -42,10 +44,15 @@ void tile_load(struct tile *t, const float *q, size_t ldq, size_t rows)
 }
 
 static void step(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
-                 const struct kern_mask *mask, const float *bias)
+                 const struct kern_mask *mask, const float *bias, bool last)
 {
 	const struct attn_call *call = t->call;
+	bool leave = last && t->next_q; /* else the next block follows this one */
 
+	t->k.next_k = leave ? t->next_q : k + n * ldk;
+	t->k.next_v = leave ? t->own_out : v + n * ldv;
+	t->k.turn = t->turn;
+	t->k.turns = t->turns;
 	call->kern->tile_step(&t->k, k, ldk, v, ldv, n, mask, bias);
 	if (call->stats)
 		call->stats->flops_executed += 2.0 * (double)(call->kern->lanes * n) *
@@ -63,7 +70,8 @@ void tile_keys(struct tile *t, const float *k, size_t ldk, const float *v, size_
 {
 	for (size_t j = 0; j < n; j += t->step) {
 		size_t here = n - j < t->step ? n - j : t->step;
-		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, NULL, bias ? bias + j : NULL);
+		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, NULL,
+		     bias ? bias + j : NULL, j + here == n);
 	}
 	count_pairs(t, (double)(n * t->rows));
 }
@@ -83,33 +91,46 @@ static void relative(const struct tile *t, const size_t *lo, const size_t *hi, s
 	}
 }
 
+struct tile_edge tile_edge_of(const struct tile *t, const size_t *lo, const size_t *hi)
+{
+	struct tile_edge e = { .lo = lo, .hi = hi, .first = SIZE_MAX, .inner_last = SIZE_MAX };
+
+	for (size_t r = 0; r < t->rows; r++) {
+		e.inner_first = lo[r] > e.inner_first ? lo[r] : e.inner_first;
+		e.inner_last = hi[r] < e.inner_last ? hi[r] : e.inner_last;
+		if (lo[r] >= hi[r])
+			continue;
+		e.first = lo[r] < e.first ? lo[r] : e.first;
+		e.last = hi[r] > e.last ? hi[r] : e.last;
+		e.pairs += (double)(hi[r] - lo[r]);
+	}
+	return e;
+}
+
+void tile_edge_step(struct tile *t, const struct tile_edge *e, const float *k, size_t ldk,
+                    const float *v, size_t ldv, size_t j, size_t n, const float *bias)
+{
+	int32_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+	const struct kern_mask mask = { .lo = lo, .hi = hi };
+	size_t begin = j > e->first ? j : e->first, end = j + n < e->last ? j + n : e->last;
+
+	if (begin >= end)
+		return;
+	bool edge = begin < e->inner_first || end > e->inner_last;
+	if (edge)
+		relative(t, e->lo, e->hi, begin, lo, hi);
+	step(t, k + begin * ldk, ldk, v + begin * ldv, ldv, end - begin, edge ? &mask : NULL,
+	     bias ? bias + begin : NULL, end == e->last);
+}
+
 void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv,
                   const size_t *lo, const size_t *hi, const float *bias)
 {
-	int32_t rel_lo[KERN_MAX_LANES], rel_hi[KERN_MAX_LANES];
-	const struct kern_mask mask = { .lo = rel_lo, .hi = rel_hi };
-	size_t first = SIZE_MAX, last = 0;           /* some query sees [first, last) */
-	size_t inner_first = 0, inner_last = SIZE_MAX; /* all see [inner_first, inner_last) */
-	double pairs = 0;
+	struct tile_edge e = tile_edge_of(t, lo, hi);
 
-	for (size_t r = 0; r < t->rows; r++) {
-		inner_first = lo[r] > inner_first ? lo[r] : inner_first;
-		inner_last = hi[r] < inner_last ? hi[r] : inner_last;
-		if (lo[r] >= hi[r])
-			continue;
-		first = lo[r] < first ? lo[r] : first;
-		last = hi[r] > last ? hi[r] : last;
-		pairs += (double)(hi[r] - lo[r]);
-	}
-	for (size_t j = first; j < last; j += t->step) {
-		size_t n = last - j < t->step ? last - j : t->step;
-		bool edge = j < inner_first || j + n > inner_last;
-		if (edge)
-			relative(t, lo, hi, j, rel_lo, rel_hi);
-		step(t, k + j * ldk, ldk, v + j * ldv, ldv, n, edge ? &mask : NULL,
-		     bias ? bias + j : NULL);
-	}
-	count_pairs(t, pairs);
+	for (size_t j = e.first; j < e.last; j += t->step)
+		tile_edge_step(t, &e, k, ldk, v, ldv, j, t->step, bias);
+	count_pairs(t, e.pairs);
 }
 
 void tile_band(struct tile *t, const size_t *lo, const size_t *hi)
@@ -127,7 +148,8 @@ void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_
 	for (size_t j = 0; j < n; j += t->step) {
 		size_t here = n - j < t->step ? n - j : t->step;
 		struct kern_mask mask = { .bits = bits + j };
-		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, &mask, bias ? bias + j : NULL);
+		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, &mask,
+		     bias ? bias + j : NULL, j + here == n);
 	}
 	for (size_t j = 0; t->call->stats && j < n; j++)
 		pairs += (double)__builtin_popcount(bits[j] & ((1u << t->rows) - 1));
@@ -162,6 +184,8 @@ static void run_tile(struct tile *t, size_t index, tile_pattern *pattern, const 
 	float *out = (float *)c->out + q0 * c->ldo, *lse = c->lse ? c->lse + q0 : NULL;
 
 	t->q0 = q0;
+	t->next_q = (const float *)c->q + (q0 + lanes < c->shape->n_q ? q0 + lanes : q0) * c->ldq;
+	t->own_out = out;
 	tile_load(t, (const float *)c->q + q0 * c->ldq, c->ldq, rows);
 	if (resume)
 		tile_resume(t, out, c->ldo, lse);
@@ -174,20 +198,16 @@ void tile_run(const struct attn_call *call, struct attn_team *team, tile_pattern
 {
 	atomic_size_t *next = call->shared;
 	size_t lanes = call->kern->lanes, tiles = (call->shape->n_q + lanes - 1) / lanes;
+	/* With a team, from the last tile down: causal tiles grow with the index. */
+	bool down = team->size > 1 && call->shape->causal;
 	struct tile t;
 
 	tile_init(&t, call, call->scratch, call->shape->d, call->shape->d_v);
-	if (team->size == 1) {
-		for (size_t i = 0; i < tiles; i++)
-			run_tile(&t, i, pattern, ctx, resume);
-		return;
-	}
 	if (team->rank == 0)
-		atomic_store(next, tiles);
+		atomic_store(next, 0);
 	attn_barrier(team);
-	/* From the last tile down: causal tiles grow with the index. */
-	for (size_t left; (left = atomic_fetch_sub(next, 1)) - 1 < tiles;)
-		run_tile(&t, left - 1, pattern, ctx, resume);
+	for (size_t i; (i = atomic_fetch_add(next, 1)) < tiles;)
+		run_tile(&t, down ? tiles - 1 - i : i, pattern, ctx, resume);
 	attn_barrier(team);
 }
 

@@ -25,6 +25,8 @@ struct tile {
 	struct kern_tile k;
 	size_t q0, rows; /* queries q0 .. q0 + rows of the call */
 	size_t step;     /* keys a step, <= kern->block */
+	size_t turn, turns; /* of tiles that take the same blocks: see kern_tile */
+	const float *next_q, *own_out; /* fetched in the last step of a band */
 };
 
 typedef void tile_pattern(struct tile *t, const void *ctx);
@@ -49,6 +51,19 @@ void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, si
                   const size_t *lo, const size_t *hi, const float *bias);
 /* The same on the keys of the call. */
 void tile_band(struct tile *t, const size_t *lo, const size_t *hi);
+
+/* A band made ready: some query sees [first, last), all see [inner_first,
+ * inner_last). lo and hi are borrowed. */
+struct tile_edge {
+	const size_t *lo, *hi;
+	size_t first, last, inner_first, inner_last;
+	double pairs;
+};
+struct tile_edge tile_edge_of(const struct tile *t, const size_t *lo, const size_t *hi);
+
+/* The part of a band that lies in keys [j, j + n), n <= step. */
+void tile_edge_step(struct tile *t, const struct tile_edge *e, const float *k, size_t ldk,
+                    const float *v, size_t ldv, size_t j, size_t n, const float *bias);
 
 /* Query r sees key j iff bit r of bits[j]. */
 void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,

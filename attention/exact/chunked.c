@@ -17,6 +17,8 @@
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
 
+#include <string.h>
+
 enum { QUERY_CHUNK, KEY_CHUNK };
 
 static const struct attn_param params[] = {
@@ -88,7 +90,7 @@ static void merge(const struct attn_call *c, size_t i, const float *summary, con
 
 	for (size_t u = 0; u < chunks; u++)
 		top = fmaxf(top, lse[u * stride]);
-	c->kern->scale(out, 0, d_v);
+	memset(out, 0, d_v * sizeof *out);
 	for (size_t u = 0; top > -INFINITY && u < chunks; u++) {
 		float weight = expf(lse[u * stride] - top);
 		c->kern->axpy(out, weight, summary + u * stride * d_v, d_v);

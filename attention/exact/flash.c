@@ -6,12 +6,9 @@
  *
  * Time n_q n_k (d + d_v), memory O(1) in n. Dao, Fu, Ermon, Rudra, Re 2022,
  * arXiv 2205.14135; divided once at the end as in Dao 2023, arXiv 2307.08691.
- * This is the pattern "all visible keys" of the tile engine. A tile is as many
- * queries as the kernel has lanes, since a CPU needs no larger one to reuse a
- * key; tiles wholly in the future are skipped.
+ * The band of all visible keys; blocks wholly in the future are skipped.
  */
-#include "../engine/tile.h"
-#include "../engine/work.h"
+#include "../engine/band.h"
 #include "../oracle/oracle.h"
 
 enum { BLOCK };
@@ -35,31 +32,16 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 {
 	double pairs, executed;
 
-	(void)ranks;
 	work_band_pairs(s, arg, band, &pairs, &executed);
 	work_softmax(s, pairs, executed, p);
-	p->shared = TILE_SHARED_BYTES;
-	p->scratch = tile_scratch_bytes(s->d, s->d_v);
+	p->shared = band_shared_bytes(s, ranks);
+	p->scratch = band_scratch_bytes(s);
 	return NULL;
-}
-
-static void pattern(struct tile *t, const void *ctx)
-{
-	const struct attn_call *c = t->call;
-	size_t lo[KERN_MAX_LANES] = { 0 }, hi[KERN_MAX_LANES];
-	size_t step = (size_t)c->arg[BLOCK];
-
-	(void)ctx;
-	if (step && step < t->step)
-		t->step = step;
-	for (size_t r = 0; r < t->rows; r++)
-		hi[r] = tile_visible(c->shape, t->q0 + r);
-	tile_band(t, lo, hi);
 }
 
 static void forward(const struct attn_call *c, struct attn_team *team)
 {
-	tile_run(c, team, pattern, NULL, false);
+	band_run(c, team, band, (size_t)c->arg[BLOCK]);
 }
 
 const struct attn_variant attn_flash = {

@@ -39,12 +39,25 @@ struct kern_tile {
 	float *max; /* lanes: running maximum score */
 	float *sum; /* lanes: running sum of weights, relative to max */
 	float *p;   /* (block + 16) x lanes: work space of tile_step */
+
+	/* The next block of keys and values, which tile_step fetches towards L2
+	 * while it computes; NULL: none. Tiles that take the same block share the
+	 * fetching evenly: this one is number `turn` of `turns`, 1, 2, 4 or 8. */
+	const float *next_k, *next_v;
+	size_t turn, turns;
 };
 
 /* Which of a block's keys a lane sees. NULL instead of a mask: all of them. */
 struct kern_mask {
 	const int32_t *lo, *hi; /* lanes: key j of the block iff lo <= j < hi, or NULL */
 	const uint32_t *bits;   /* keys: bit r = lane r sees the key, or NULL */
+};
+
+/* Memory that mm_fetch brings towards L2 beside its arithmetic: two stretches
+ * that the next products will read. Either may be empty. */
+struct kern_fetch {
+	const void *from[2];
+	size_t bytes[2];
 };
 
 struct kern {
@@ -92,6 +105,15 @@ struct kern {
 	           const float *b, size_t ldb, size_t m, size_t n, size_t k,
 	           bool accumulate);
 
+	/* The same with accumulate = true or false, and a fetch. */
+	void (*mm_fetch)(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
+	                 const float *b, size_t ldb, size_t m, size_t n, size_t k,
+	                 bool accumulate, const struct kern_fetch *fetch);
+
+	/* y[i] = row i of a (m x n, lda) . x; y (n) += the sum of the rows of a. */
+	void (*rows_dot)(float *y, const float *a, size_t lda, size_t m, const float *x, size_t n);
+	void (*rows_add)(float *y, const float *a, size_t lda, size_t m, size_t n);
+
 	/* y (cols x rows, ldy) = x^T, x (rows x cols, ldx). */
 	void (*transpose)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
 	                  size_t cols);
@@ -104,6 +126,16 @@ struct kern {
 	/* y = exp(x - shift), y may be x; returns the sum of y. */
 	float (*exp_shift)(float *y, const float *x, float shift, size_t n);
 	void (*elu1)(float *y, const float *x, size_t n); /* elu(x) + 1; y may be x */
+	/* y = a max(x, 0) + b; y may be x. */
+	void (*relu)(float *y, const float *x, float a, float b, size_t n);
+	/* Element by element; y may be x or z. */
+	void (*mul)(float *y, const float *x, const float *z, size_t n); /* x z */
+	void (*div)(float *y, const float *x, const float *z, size_t n); /* x / z */
+	/* y (d (d + 1) / 2): x[a] x[b] for a <= b by rows of a, squares times
+	 * `square`. */
+	void (*pairs)(float *y, const float *x, float square, size_t d);
+	/* Absolute error 2e-7 for |x| < 1e4; s may be x. */
+	void (*sincos)(float *s, float *c, const float *x, size_t n);
 };
 
 extern const struct kern kern_scalar;

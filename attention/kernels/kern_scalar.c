@@ -133,6 +133,14 @@ static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, con
 	}
 }
 
+static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
+                     size_t ldb, size_t m, size_t n, size_t k, bool accumulate,
+                     const struct kern_fetch *fetch)
+{
+	(void)fetch;
+	mm(c, ldc, a, rsa, csa, b, ldb, m, n, k, accumulate);
+}
+
 static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols)
 {
 	for (size_t i = 0; i < rows; i++)
@@ -167,6 +175,19 @@ static float dot(const float *x, const float *y, size_t n)
 	return s;
 }
 
+static void rows_dot(float *y, const float *a, size_t lda, size_t m, const float *x, size_t n)
+{
+	for (size_t i = 0; i < m; i++)
+		y[i] = dot(a + i * lda, x, n);
+}
+
+static void rows_add(float *y, const float *a, size_t lda, size_t m, size_t n)
+{
+	for (size_t i = 0; i < m; i++)
+		for (size_t j = 0; j < n; j++)
+			y[j] += a[i * lda + j];
+}
+
 static void axpy(float *y, float a, const float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -196,6 +217,41 @@ static void elu1(float *y, const float *x, size_t n)
 		y[i] = x[i] > 0 ? x[i] + 1 : expf(x[i]);
 }
 
+static void relu(float *y, const float *x, float a, float b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = a * (x[i] > 0 ? x[i] : 0) + b;
+}
+
+static void mul(float *y, const float *x, const float *z, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] * z[i];
+}
+
+/* `div` is taken by the C library. */
+static void divide(float *y, const float *x, const float *z, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] / z[i];
+}
+
+static void pairs(float *y, const float *x, float square, size_t d)
+{
+	for (size_t a = 0; a < d; a++)
+		for (size_t b = a; b < d; b++)
+			*y++ = (a == b ? square : 1) * (x[a] * x[b]);
+}
+
+static void sine_cosine(float *s, float *c, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		float angle = x[i];
+		s[i] = sinf(angle);
+		c[i] = cosf(angle);
+	}
+}
+
 const struct kern kern_scalar = {
 	.isa = "scalar",
 	.lanes = LANES,
@@ -208,6 +264,9 @@ const struct kern kern_scalar = {
 	.lanes_collect = lanes_collect,
 	.gather_sum = gather_sum,
 	.mm = mm,
+	.mm_fetch = mm_fetch,
+	.rows_dot = rows_dot,
+	.rows_add = rows_add,
 	.transpose = transpose,
 	.max = max,
 	.sum = sum,
@@ -216,4 +275,9 @@ const struct kern kern_scalar = {
 	.scale = scale,
 	.exp_shift = exp_shift,
 	.elu1 = elu1,
+	.relu = relu,
+	.mul = mul,
+	.div = divide,
+	.pairs = pairs,
+	.sincos = sine_cosine,
 };

@@ -97,11 +97,23 @@ static void tile_load(const struct kern_tile *t, const float *q, size_t ldq, siz
 	}
 }
 
-/* Scores of KR keys: p[r] = q . k[r], and their maximum. While it computes it
- * fetches the next KR keys and this group's values: without that the latency
- * of memory adds to the arithmetic once keys no longer fit L2. */
-INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR],
-                   size_t ahead, const float *v, size_t ldv, size_t d_v, float *p, vf top[QV])
+/* One channel of KR keys. */
+INLINE void scores_channel(const float *q, const float *k, const size_t row[KR], vf acc[KR][QV])
+{
+	vf qc[QV];
+
+	UNROLL for (size_t u = 0; u < QV; u++)
+		qc[u] = v_load(q + u * VL);
+	UNROLL for (size_t r = 0; r < KR; r++) {
+		vf kr = v_set1(k[row[r]]);
+		UNROLL for (size_t u = 0; u < QV; u++)
+			acc[r][u] = v_fma(kr, qc[u], acc[r][u]);
+	}
+}
+
+/* Scores of KR keys: p[r] = q . k[r], and their maximum. */
+INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR], float *p,
+                   vf top[QV])
 {
 	vf acc[KR][QV];
 	size_t c = 0;
@@ -109,32 +121,11 @@ INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR
 	UNROLL for (size_t r = 0; r < KR; r++)
 		UNROLL for (size_t u = 0; u < QV; u++)
 			acc[r][u] = v_set1(0);
-	for (; c + 16 <= d; c += 16) {
-		UNROLL for (size_t e = 0; e < 16; e++) {
-			const float *kc = k + c + e;
-			if (e % (16 / KR) == 0 && e / (16 / KR) < KR) {
-				size_t r = e / (16 / KR);
-				v_prefetch(k + c + row[r] + ahead);
-				if (c < d_v)
-					v_prefetch_far(v + c + r * ldv);
-			}
-			vf qc[QV];
-			UNROLL for (size_t u = 0; u < QV; u++)
-				qc[u] = v_load(q + (c + e) * LANES + u * VL);
-			UNROLL for (size_t r = 0; r < KR; r++) {
-				vf kr = v_set1(kc[row[r]]);
-				UNROLL for (size_t u = 0; u < QV; u++)
-					acc[r][u] = v_fma(kr, qc[u], acc[r][u]);
-			}
-		}
-	}
-	for (; c < d; c++) {
-		UNROLL for (size_t r = 0; r < KR; r++) {
-			vf kr = v_set1(k[c + row[r]]);
-			UNROLL for (size_t u = 0; u < QV; u++)
-				acc[r][u] = v_fma(kr, v_load(q + c * LANES + u * VL), acc[r][u]);
-		}
-	}
+	for (; c + 16 <= d; c += 16)
+		UNROLL for (size_t e = 0; e < 16; e++)
+			scores_channel(q + (c + e) * LANES, k + c + e, row, acc);
+	for (; c < d; c++)
+		scores_channel(q + c * LANES, k + c, row, acc);
 	UNROLL for (size_t r = 0; r < KR; r++) {
 		UNROLL for (size_t u = 0; u < QV; u++) {
 			v_store(p + r * LANES + u * VL, acc[r][u]);
@@ -164,9 +155,11 @@ static void edge(float *p, size_t n, const struct kern_mask *mask, const float *
 	}
 }
 
-/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..): the rescaling is free. */
+/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..): the rescaling is free.
+ * Fetches n * step bytes of the next block, a little with every key: in bursts
+ * the fetches would wait for each other, and the arithmetic for them. */
 INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_t n,
-                   const vf alpha[QV], const size_t dr)
+                   const vf alpha[QV], const char *fetch, size_t step, const size_t dr)
 {
 	vf a[DR][QV];
 
@@ -175,6 +168,7 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 			a[c][u] = v_load(acc + c * LANES + u * VL) * alpha[u];
 	for (size_t j = 0; j < n; j++) {
 		vf pj[QV];
+		v_prefetch_far(fetch + j * step);
 		UNROLL for (size_t u = 0; u < QV; u++)
 			pj[u] = v_load(p + j * LANES + u * VL);
 		UNROLL for (size_t c = 0; c < dr; c++) {
@@ -212,6 +206,33 @@ INLINE void weigh(const struct kern_tile *t, size_t n, const vf top[QV], vf alph
 		v_store(t->sum + u * VL, sum[u]);
 }
 
+/* This tile's share of the next block of keys and values, spread over the
+ * groups of channels of absorb(): the first half fetches keys, the second
+ * values, `step` bytes with every key. */
+struct share {
+	const char *k, *v;
+	size_t step, each; /* each: bytes a group */
+	size_t half;
+};
+
+INLINE struct share share_of(const struct kern_tile *t, size_t ldk, size_t ldv, size_t n)
+{
+	size_t half = (t->d_v / DR + 1) / 2 + !(t->d_v / DR), rows = half * n * t->turns;
+	size_t longest = (ldk > ldv ? ldk : ldv) * n * sizeof(float);
+	struct share s = { .half = half, .step = t->next_k ? longest / rows : 0 };
+
+	s.step = s.step < 64 ? s.step : 64;
+	s.each = s.step * n;
+	s.k = (const char *)(t->next_k ? t->next_k : t->p) + t->turn * half * s.each;
+	s.v = (const char *)(t->next_k ? t->next_v : t->p) + t->turn * half * s.each;
+	return s;
+}
+
+INLINE const char *share_part(const struct share *s, size_t group)
+{
+	return group < s->half ? s->k + group * s->each : s->v + (group - s->half) * s->each;
+}
+
 static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, const float *v,
                       size_t ldv, size_t n, const struct kern_mask *mask, const float *bias)
 {
@@ -225,8 +246,7 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 		 * and the surplus scores are never read. */
 		for (size_t r = 0; r < KR; r++)
 			row[r] = (j + r < n ? r : n - 1 - j) * ldk;
-		scores(t->q, t->d, k + j * ldk, row, KR * ldk, v + j * ldv, ldv, t->d_v,
-		       t->p + j * LANES, top);
+		scores(t->q, t->d, k + j * ldk, row, t->p + j * LANES, top);
 	}
 	if (mask || bias) {
 		for (size_t u = 0; u < QV; u++)
@@ -234,10 +254,12 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 		edge(t->p, n, mask, bias, top);
 	}
 	weigh(t, n, top, alpha);
+	struct share share = share_of(t, ldk, ldv, n);
 	for (; c + DR <= t->d_v; c += DR)
-		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, DR);
+		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share_part(&share, c / DR),
+		       share.step, DR);
 	for (; c < t->d_v; c++)
-		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, 1);
+		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share.v, 0, 1);
 }
 
 static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float *lse,
@@ -282,7 +304,7 @@ static void tile_scores(const struct kern_tile *t, const float *k, size_t ldk, s
 		bool whole = n - j >= KR;
 		for (size_t r = 0; r < KR; r++)
 			row[r] = (whole || j + r < n ? r : n - 1 - j) * ldk;
-		scores(t->q, t->d, k + j * ldk, row, KR * ldk, k, 0, 0, whole ? p + j * LANES : last, top);
+		scores(t->q, t->d, k + j * ldk, row, whole ? p + j * LANES : last, top);
 		for (size_t i = 0; !whole && i < (n - j) * LANES; i++)
 			p[j * LANES + i] = last[i];
 	}
@@ -354,20 +376,37 @@ static void gather_sum(float *out, size_t d_v, const float *v, size_t ldv, const
 
 /* ---- matrices ---------------------------------------------------------- */
 
-/* mr rows times nv vectors of c; `part` > 0: the last vector has part floats. */
-INLINE void mm_micro(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
-                     const float *b, size_t ldb, size_t k, bool accumulate, const size_t mr,
-                     const size_t nv, size_t part)
+/* A product in the making: where its operands lie, and what it fetches, a
+ * little with every step, the two stretches in turn. */
+struct product {
+	float *c;
+	const float *a, *b;
+	size_t ldc, rsa, csa, ldb, k;
+	bool accumulate;
+	const char *fetch[2];
+	size_t step[2], calls;
+};
+
+/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats. */
+INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, const size_t nv,
+                     size_t part)
 {
+	float *c = x->c + i0 * x->ldc + j0;
+	const float *a = x->a + i0 * x->rsa, *b = x->b + j0;
+	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	const char *fetch = x->fetch[turn];
+	size_t step = x->step[turn];
 	vf acc[MR][NV];
 
+	x->fetch[turn] += k * step;
 	UNROLL for (size_t i = 0; i < mr; i++)
 		UNROLL for (size_t u = 0; u < nv; u++)
-			acc[i][u] = !accumulate ? v_set1(0)
+			acc[i][u] = !x->accumulate ? v_set1(0)
 			            : part && u == nv - 1 ? v_load_part(c + i * ldc + u * VL, part)
 			                                  : v_load(c + i * ldc + u * VL);
 	for (size_t l = 0; l < k; l++) {
 		vf bl[NV];
+		v_prefetch_far(fetch + l * step);
 		UNROLL for (size_t u = 0; u < nv; u++)
 			bl[u] = part && u == nv - 1 ? v_load_part(b + l * ldb + u * VL, part)
 			                            : v_load(b + l * ldb + u * VL);
@@ -388,29 +427,100 @@ INLINE void mm_micro(float *c, size_t ldc, const float *a, size_t rsa, size_t cs
 }
 
 /* All rows of one column panel of nv vectors. */
-INLINE void mm_panel(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
-                     const float *b, size_t ldb, size_t m, size_t k, bool accumulate,
-                     const size_t nv, size_t part)
+INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part)
 {
 	size_t i = 0;
 
 	for (; i + MR <= m; i += MR)
-		mm_micro(c + i * ldc, ldc, a + i * rsa, rsa, csa, b, ldb, k, accumulate, MR, nv, part);
+		mm_micro(x, i, j, MR, nv, part);
 	for (; i < m; i++)
-		mm_micro(c + i * ldc, ldc, a + i * rsa, rsa, csa, b, ldb, k, accumulate, 1, nv, part);
+		mm_micro(x, i, j, 1, nv, part);
+}
+
+static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
+                     size_t ldb, size_t m, size_t n, size_t k, bool accumulate,
+                     const struct kern_fetch *fetch)
+{
+	struct product x = { .c = c, .a = a, .b = b, .ldc = ldc, .rsa = rsa, .csa = csa, .ldb = ldb,
+		             .k = k, .accumulate = accumulate };
+	size_t j = 0, steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
+
+	for (size_t u = 0; u < 2; u++) {
+		size_t step = steps ? fetch->bytes[u] / steps : 0;
+		x.fetch[u] = fetch->bytes[u] ? fetch->from[u] : (const void *)b;
+		x.step[u] = step < 64 ? step : 64;
+	}
+	for (; j + NV * VL <= n; j += NV * VL)
+		mm_panel(&x, m, j, NV, 0);
+	for (; j + VL <= n; j += VL)
+		mm_panel(&x, m, j, 1, 0);
+	if (j < n)
+		mm_panel(&x, m, j, 1, n - j);
 }
 
 static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
                size_t ldb, size_t m, size_t n, size_t k, bool accumulate)
 {
+	const struct kern_fetch nothing = { .bytes = { 0, 0 } };
+
+	mm_fetch(c, ldc, a, rsa, csa, b, ldb, m, n, k, accumulate, &nothing);
+}
+
+/* VL rows at a time: each has an accumulator, and one transpose sums them all. */
+static void rows_dot(float *y, const float *a, size_t lda, size_t m, const float *x, size_t n)
+{
+	for (size_t i = 0; i < m; i += VL) {
+		size_t rows = m - i < VL ? m - i : VL, j = 0;
+		vf acc[VL], sum = v_set1(0);
+		UNROLL for (size_t r = 0; r < VL; r++)
+			acc[r] = v_set1(0);
+		for (; rows == VL && j + VL <= n; j += VL) {
+			vf xj = v_load(x + j);
+			UNROLL for (size_t r = 0; r < VL; r++)
+				acc[r] = v_fma(v_load(a + (i + r) * lda + j), xj, acc[r]);
+		}
+		for (; j < n; j += VL) {
+			size_t part = n - j < VL ? n - j : VL;
+			vf xj = part < VL ? v_load_part(x + j, part) : v_load(x + j);
+			for (size_t r = 0; r < rows; r++) {
+				const float *at = a + (i + r) * lda + j;
+				acc[r] = v_fma(part < VL ? v_load_part(at, part) : v_load(at), xj, acc[r]);
+			}
+		}
+		v_transpose(acc);
+		UNROLL for (size_t r = 0; r < VL; r++)
+			sum += acc[r];
+		if (rows == VL)
+			v_store(y + i, sum);
+		else
+			v_store_part(y + i, sum, rows);
+	}
+}
+
+static void rows_add(float *y, const float *a, size_t lda, size_t m, size_t n)
+{
 	size_t j = 0;
 
-	for (; j + NV * VL <= n; j += NV * VL)
-		mm_panel(c + j, ldc, a, rsa, csa, b + j, ldb, m, k, accumulate, NV, 0);
-	for (; j + VL <= n; j += VL)
-		mm_panel(c + j, ldc, a, rsa, csa, b + j, ldb, m, k, accumulate, 1, 0);
-	if (j < n)
-		mm_panel(c + j, ldc, a, rsa, csa, b + j, ldb, m, k, accumulate, 1, n - j);
+	for (; j + 4 * VL <= n; j += 4 * VL) {
+		vf sum[4];
+		UNROLL for (size_t u = 0; u < 4; u++)
+			sum[u] = v_load(y + j + u * VL);
+		for (size_t i = 0; i < m; i++)
+			UNROLL for (size_t u = 0; u < 4; u++)
+				sum[u] += v_load(a + i * lda + j + u * VL);
+		UNROLL for (size_t u = 0; u < 4; u++)
+			v_store(y + j + u * VL, sum[u]);
+	}
+	for (; j < n; j += VL) {
+		size_t part = n - j < VL ? n - j : VL;
+		vf sum = part < VL ? v_load_part(y + j, part) : v_load(y + j);
+		for (size_t i = 0; i < m; i++)
+			sum += part < VL ? v_load_part(a + i * lda + j, part) : v_load(a + i * lda + j);
+		if (part < VL)
+			v_store_part(y + j, sum, part);
+		else
+			v_store(y + j, sum);
+	}
 }
 
 static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t rows, size_t cols)
@@ -532,9 +642,13 @@ static float row_exp_shift(float *y, const float *x, float shift, size_t n)
 	return sum;
 }
 
+/* Here e^x through 2^(x log2 e) is enough: rounding the product costs |x| u of
+ * an e^x that is as small as |x| is large. */
 INLINE vf elu1(vf x)
 {
-	return v_if_positive(x, x + v_set1(1), v_exp(v_min(x, v_set1(0))));
+	vf e = v_exp2(v_min(x, v_set1(0)) * v_set1(KERN_LOG2E));
+
+	return v_if_positive(x, x + v_set1(1), e);
 }
 
 static void row_elu1(float *y, const float *x, size_t n)
@@ -545,6 +659,88 @@ static void row_elu1(float *y, const float *x, size_t n)
 		v_store(y + i, elu1(v_load(x + i)));
 	if (i < n)
 		v_store_part(y + i, elu1(v_load_part(x + i, n - i)), n - i);
+}
+
+static void row_relu(float *y, const float *x, float a, float b, size_t n)
+{
+	vf f = v_set1(a), shift = v_set1(b), zero = v_set1(0);
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_fma(f, v_max(v_load(x + i), zero), shift));
+	if (i < n)
+		v_store_part(y + i, v_fma(f, v_max(v_load_part(x + i, n - i), zero), shift), n - i);
+}
+
+static void row_mul(float *y, const float *x, const float *z, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_load(x + i) * v_load(z + i));
+	if (i < n)
+		v_store_part(y + i, v_load_part(x + i, n - i) * v_load_part(z + i, n - i), n - i);
+}
+
+static void row_div(float *y, const float *x, const float *z, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_load(x + i) / v_load(z + i));
+	for (; i < n; i++)
+		y[i] = x[i] / z[i];
+}
+
+static void row_pairs(float *y, const float *x, float square, size_t d)
+{
+	for (size_t a = 0; a < d; y += d - a, a++) {
+		vf f = v_set1(x[a]);
+		size_t i = a;
+		for (; i + VL <= d; i += VL)
+			v_store(y + i - a, f * v_load(x + i));
+		if (i < d)
+			v_store_part(y + i - a, f * v_load_part(x + i, d - i), d - i);
+		y[0] = square * (x[a] * x[a]);
+	}
+}
+
+/* x = quarter pi/2 + f, |f| <= pi/4, pi/2 in two parts; the polynomials of
+ * Cephes' sinf and cosf on f; the quadrant exchanges them and sets the signs. */
+INLINE void v_sincos(vf x, vf *s, vf *c)
+{
+	vf one = v_set1(1), quarter = v_round(x * v_set1(0.636619772f));
+	vf f = v_fma(quarter, v_set1(-1.57079637f), x);
+	f = v_fma(quarter, v_set1(4.37113883e-8f), f);
+	vf z = f * f, sine = v_fma(v_set1(-1.9515295891e-4f), z, v_set1(8.3321608736e-3f));
+	sine = v_fma(sine, z, v_set1(-1.6666654611e-1f));
+	sine = v_fma(sine * z, f, f);
+	vf cosine = v_fma(v_set1(2.443315711809948e-5f), z, v_set1(-1.388731625493765e-3f));
+	cosine = v_fma(cosine, z, v_set1(4.166664568298827e-2f));
+	cosine = v_fma(cosine * z, z, v_fma(z, v_set1(-0.5f), one));
+	/* 0 .. 3; v_round(m / 4 - 3/8) is the floor of m / 4. */
+	vf q = quarter - v_set1(4) * v_round(v_fma(quarter, v_set1(0.25f), v_set1(-0.375f)));
+	vf odd = q - v_set1(2) * v_round(v_fma(q, v_set1(0.5f), v_set1(-0.25f)));
+	vf middle = q - v_set1(1.5f);
+	*s = v_if_positive(odd, cosine, sine) * v_if_positive(middle, v_set1(-1), one);
+	*c = v_if_positive(odd, sine, cosine) * v_if_positive(one - middle * middle, v_set1(-1), one);
+}
+
+static void row_sincos(float *s, float *c, const float *x, size_t n)
+{
+	vf a, b;
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL) {
+		v_sincos(v_load(x + i), &a, &b);
+		v_store(s + i, a);
+		v_store(c + i, b);
+	}
+	if (i < n) {
+		v_sincos(v_load_part(x + i, n - i), &a, &b);
+		v_store_part(s + i, a, n - i);
+		v_store_part(c + i, b, n - i);
+	}
 }
 
 const struct kern TABLE = {
@@ -559,6 +755,9 @@ const struct kern TABLE = {
 	.lanes_collect = lanes_collect,
 	.gather_sum = gather_sum,
 	.mm = mm,
+	.mm_fetch = mm_fetch,
+	.rows_dot = rows_dot,
+	.rows_add = rows_add,
 	.transpose = transpose,
 	.max = row_max,
 	.sum = row_sum,
@@ -567,4 +766,9 @@ const struct kern TABLE = {
 	.scale = row_scale,
 	.exp_shift = row_exp_shift,
 	.elu1 = row_elu1,
+	.relu = row_relu,
+	.mul = row_mul,
+	.div = row_div,
+	.pairs = row_pairs,
+	.sincos = row_sincos,
 };

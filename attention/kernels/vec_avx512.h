@@ -51,8 +51,9 @@ static inline void v_store_part(float *p, vf a, size_t n)
 }
 static inline float v_hsum(vf a) { return _mm512_reduce_add_ps(a); }
 static inline float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }
-static inline void v_prefetch(const float *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
-static inline void v_prefetch_far(const float *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
+/* Towards L2. Always inlined: gcc takes a function that only prefetches for one
+ * without effect and drops its calls. */
+static inline __attribute__((always_inline)) void v_prefetch_far(const char *p) { _mm_prefetch(p, _MM_HINT_T1); }
 
 /* 16 x 16 transpose in registers: four rounds of pairwise exchanges. */
 static inline void v_transpose(vf x[VL])

@@ -66,8 +66,9 @@ static inline void v_store_part(float *p, vf a, size_t n)
 }
 static inline float v_hsum(vf a) { return vaddvq_f32(a); }
 static inline float v_hmax(vf a) { return vmaxvq_f32(a); }
-static inline void v_prefetch(const float *p) { __builtin_prefetch(p, 0, 3); }
-static inline void v_prefetch_far(const float *p) { __builtin_prefetch(p, 0, 2); }
+/* Towards L2. Always inlined: gcc takes a function that only prefetches for one
+ * without effect and drops its calls. */
+static inline __attribute__((always_inline)) void v_prefetch_far(const char *p) { __builtin_prefetch(p, 0, 2); }
 
 /* 4 x 4 transpose in registers. */
 static inline void v_transpose(vf x[VL])

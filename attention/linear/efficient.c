@@ -15,12 +15,14 @@
 #include "../engine/feature.h"
 #include "../oracle/oracle.h"
 
-enum { KMODE, CHUNK };
+enum { KMODE, EPS, CHUNK };
+enum { SEQUENCE, FEATURE };
 
 static const char *const kmodes[] = { "sequence", "feature", NULL };
 
 static const struct attn_param params[] = {
 	{ "kmode", "softmax of keys over the sequence or over features", ATTN_NAME, 0, 0, 1, kmodes },
+	FEATURE_EPS_PARAM,
 	FEATURE_CHUNK_PARAM,
 	{ 0 },
 };
@@ -49,22 +51,24 @@ static void exponents(const struct attn_call *c, const float *x, size_t ldx, siz
 
 static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 {
-	bool sequence = arg[KMODE] == 0;
+	bool sequence = arg[KMODE] == SEQUENCE;
 
 	return (struct feature_map){
 		.dim = s->d, .kind = sequence ? FEATURE_CHANNEL : FEATURE_PLAIN, .query = softmax_rows,
-		.key = sequence ? exponents : softmax_rows, .normalise = !sequence, .decay = 1,
-		.chunk = (size_t)arg[CHUNK], .map_exp = (double)s->d,
+		.key = sequence ? exponents : softmax_rows, .normalise = !sequence, .eps = (float)arg[EPS],
+		.decay = 1, .chunk = (size_t)arg[CHUNK], .map_exp = (double)s->d,
 	};
 }
 
-static const char *const cases[] = { "kmode=feature", "chunk=5", NULL };
+static const char *const cases[] = { "kmode=feature", "kmode=feature:eps=0.01", "chunk=5", NULL };
 
 static void refine(const double *arg, unsigned *flags, float *impl_bound)
 {
 	(void)impl_bound;
-	if (arg[KMODE] == 1)
+	if (arg[KMODE] == FEATURE)
 		*flags &= ~(unsigned)ATTN_KSHIFT;
+	if (arg[EPS] > 0)
+		*flags &= ~(unsigned)ATTN_ROWSUM;
 }
 
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
@@ -72,6 +76,8 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 {
 	struct feature_map map = map_of(s, arg);
 
+	if (arg[KMODE] == SEQUENCE && arg[EPS] > 0)
+		return "eps belongs to kmode=feature: a softmax over the sequence has no row denominator";
 	feature_plan(s, &map, ranks, p);
 	return NULL;
 }

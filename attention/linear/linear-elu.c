@@ -5,15 +5,16 @@
  *     phi(x) = psi(x) = elu(x) + 1 = x + 1 for x > 0, e^x otherwise;  D = d
  *
  * Time n d d_v, state d (d_v + 1). Katharopoulos, Vyas, Pappas, Fleuret 2020,
- * ICML, arXiv 2006.16236. The reference adds 1e-6 to the denominator; here
- * there is no epsilon. No scale: this is not an estimate of softmax.
+ * ICML, arXiv 2006.16236. The reference adds 1e-6 to the denominator (eps);
+ * here the default is 0. No scale: this is not an estimate of softmax.
  */
 #include "../engine/feature.h"
 #include "../oracle/oracle.h"
 
-enum { CHUNK };
+enum { EPS, CHUNK };
 
 static const struct attn_param params[] = {
+	FEATURE_EPS_PARAM,
 	FEATURE_CHUNK_PARAM,
 	{ 0 },
 };
@@ -30,11 +31,18 @@ static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 {
 	return (struct feature_map){
 		.dim = s->d, .kind = FEATURE_PLAIN, .query = features, .key = features,
-		.normalise = true, .decay = 1, .chunk = (size_t)arg[CHUNK], .map_exp = (double)s->d,
+		.normalise = true, .eps = (float)arg[EPS], .decay = 1, .chunk = (size_t)arg[CHUNK], .map_exp = (double)s->d,
 	};
 }
 
-static const char *const cases[] = { "chunk=8", "chunk=1", NULL };
+static const char *const cases[] = { "chunk=8", "chunk=1:eps=0.5", NULL };
+
+static void refine(const double *arg, unsigned *flags, float *impl_bound)
+{
+	(void)impl_bound;
+	if (arg[EPS] > 0)
+		*flags &= ~(unsigned)ATTN_ROWSUM;
+}
 
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
@@ -67,6 +75,7 @@ const struct attn_variant attn_linear_elu = {
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,
+	.refine = refine,
 	.plan = plan,
 	.forward = forward,
 	.oracle = oracle_linear_elu,

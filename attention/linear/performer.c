@@ -13,12 +13,23 @@
  * Exponents of a query are relative to its own maximum, those of keys to one
  * running maximum a head: both cancel in the quotient, nothing overflows, and
  * the causal form never looks ahead.
+ *
+ * eps > 0 is for comparison with the published codes, which add it to each
+ * feature after a stabiliser without the |x'|^2 / 2:
+ *
+ *     phi(q) = exp(W q' - |q'|^2 / 2 - max W q') + eps, the maximum over the row
+ *     psi(k) = exp(W k' - |k'|^2 / 2 - max W k') + eps, over all keys seen
+ *
+ * where it draws every row to the uniform average. Two more features do it: the
+ * exponent max W k', which no query reads, lifts the running maximum to theirs;
+ * a constant 1 carries eps sum_f phi_f. A causal chunk then is one token, so
+ * that the maximum is that of the keys seen and not of the chunk.
  */
 #include "../engine/feature.h"
 #include "../engine/projection.h"
 #include "../oracle/oracle.h"
 
-enum { M, ORTHO, LENGTHS, MAP, CHUNK };
+enum { M, ORTHO, LENGTHS, MAP, EPS, CHUNK };
 enum { POSITIVE, HYPERBOLIC, TRIG };
 
 static const char *const lengths[] = { "chi", "root", NULL };
@@ -29,6 +40,7 @@ static const struct attn_param params[] = {
 	{ "ortho", "orthogonal rows in blocks of d", ATTN_FLAG, 1, 0, 1, NULL },
 	{ "lengths", "length of a row: chi(d), or sqrt(d)", ATTN_NAME, 0, 0, 1, lengths },
 	{ "map", "feature map", ATTN_NAME, 0, 0, 2, maps },
+	{ "eps", "is added to each feature, with the references' stabiliser", ATTN_REAL, 0, 0, 1, NULL },
 	FEATURE_CHUNK_PARAM,
 	{ 0 },
 };
@@ -38,6 +50,12 @@ static size_t draws(const double *arg)
 	size_t m = (size_t)arg[M];
 
 	return arg[MAP] == POSITIVE ? m : m / 2;
+}
+
+/* Features without the two that eps needs. */
+static size_t features(const double *arg)
+{
+	return arg[MAP] == POSITIVE ? draws(arg) : 2 * draws(arg);
 }
 
 /* u = W x' into the first `draws` columns; returns nothing else. */
@@ -62,15 +80,19 @@ static float half_square(const struct attn_call *c, const float *x)
 static void exponents(const struct attn_call *c, const float *x, size_t ldx, size_t rows, size_t pos,
                       float *u, size_t ldu)
 {
-	size_t m = draws(c->arg);
+	size_t m = draws(c->arg), dim = features(c->arg);
 
 	(void)pos;
 	project(c, x, ldx, rows, u, ldu);
 	for (size_t r = 0; r < rows; r++) {
 		float *ur = u + r * ldu, h = half_square(c, x + r * ldx);
 		for (size_t f = 0; c->arg[MAP] == HYPERBOLIC && f < m; f++)
-			ur[m + f] = -ur[f] - h;
-		for (size_t f = 0; f < m; f++)
+			ur[m + f] = -ur[f];
+		if (c->arg[EPS] > 0) {
+			ur[dim] = c->kern->max(ur, dim);
+			ur[dim + 1] = 1;
+		}
+		for (size_t f = 0; f < dim; f++)
 			ur[f] -= h;
 	}
 }
@@ -78,12 +100,19 @@ static void exponents(const struct attn_call *c, const float *x, size_t ldx, siz
 static void query(const struct attn_call *c, const float *x, size_t ldx, size_t rows, size_t pos,
                   float *y, size_t ldy)
 {
-	size_t dim = c->arg[MAP] == POSITIVE ? draws(c->arg) : 2 * draws(c->arg);
+	const struct kern *kern = c->kern;
+	size_t dim = features(c->arg);
+	float eps = (float)c->arg[EPS];
 
 	exponents(c, x, ldx, rows, pos, y, ldy);
 	for (size_t r = 0; r < rows; r++) {
 		float *u = y + r * ldy;
-		c->kern->exp_shift(u, u, c->kern->max(u, dim), dim);
+		kern->exp_shift(u, u, eps > 0 ? u[dim] : kern->max(u, dim), dim);
+		if (eps > 0) {
+			kern->relu(u, u, 1, eps, dim);
+			u[dim] = 0;
+			u[dim + 1] = eps * kern->sum(u, dim);
+		}
 	}
 }
 
@@ -119,20 +148,22 @@ static void trig_key(const struct attn_call *c, const float *x, size_t ldx, size
 
 static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 {
-	bool exponential = arg[MAP] != TRIG;
+	bool exponential = arg[MAP] != TRIG, eps = arg[EPS] > 0;
 
 	return (struct feature_map){
-		.dim = arg[MAP] == POSITIVE ? draws(arg) : 2 * draws(arg),
+		.dim = features(arg) + (eps ? 2 : 0),
 		.kind = exponential ? FEATURE_EXP : FEATURE_PLAIN,
+		.plain = eps ? 1 : 0,
 		.query = exponential ? query : trig_query,
 		.key = exponential ? exponents : trig_key,
-		.normalise = true, .decay = 1, .chunk = (size_t)arg[CHUNK],
+		.normalise = true, .decay = 1, .chunk = eps && s->causal ? 1 : (size_t)arg[CHUNK],
 		.map_flops = 2 * (double)s->d * (double)draws(arg),
-		.map_exp = exponential ? (double)draws(arg) : 0,
+		.map_exp = exponential ? (double)features(arg) : 0,
 	};
 }
 
-static const char *const cases[] = { "m=8:chunk=5", "m=37:ortho=0", "m=20:map=hyperbolic:lengths=root", NULL };
+static const char *const cases[] = { "m=8:chunk=5", "m=37:ortho=0", "m=20:map=hyperbolic:lengths=root",
+	                            "m=24:map=hyperbolic:eps=0.001", "m=32:eps=0.0001", NULL };
 
 static void refine(const double *arg, unsigned *flags, float *impl_bound)
 {
@@ -146,6 +177,8 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 {
 	struct feature_map map = map_of(s, arg);
 
+	if (arg[MAP] == TRIG && arg[EPS] > 0)
+		return "eps belongs to the exponential maps: map=positive or map=hyperbolic";
 	feature_plan(s, &map, ranks, p);
 	p->state = draws(arg) * s->d * sizeof(float); /* W, transposed */
 	return NULL;

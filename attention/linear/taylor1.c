@@ -11,10 +11,11 @@
 #include "../engine/feature.h"
 #include "../oracle/oracle.h"
 
-enum { TEMP, CHUNK };
+enum { TEMP, EPS, CHUNK };
 
 static const struct attn_param params[] = {
 	{ "temp", "factor of the cosine; at most 1 keeps weights non-negative", ATTN_REAL, 1, 0, 1, NULL },
+	FEATURE_EPS_PARAM,
 	FEATURE_CHUNK_PARAM,
 	{ 0 },
 };
@@ -53,11 +54,19 @@ static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 {
 	return (struct feature_map){
 		.dim = s->d + 1, .kind = FEATURE_PLAIN, .query = query, .key = key,
-		.normalise = true, .decay = 1, .chunk = (size_t)arg[CHUNK], .map_flops = 3 * (double)s->d,
+		.normalise = true, .eps = (float)arg[EPS], .decay = 1, .chunk = (size_t)arg[CHUNK],
+		.map_flops = 3 * (double)s->d,
 	};
 }
 
-static const char *const cases[] = { "temp=0.5", "chunk=5", NULL };
+static const char *const cases[] = { "temp=0.5:eps=0.5", "chunk=5", NULL };
+
+static void refine(const double *arg, unsigned *flags, float *impl_bound)
+{
+	(void)impl_bound;
+	if (arg[EPS] > 0)
+		*flags &= ~(unsigned)ATTN_ROWSUM;
+}
 
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
@@ -89,6 +98,7 @@ const struct attn_variant attn_taylor1 = {
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,
+	.refine = refine,
 	.plan = plan,
 	.forward = forward,
 	.oracle = oracle_taylor1,

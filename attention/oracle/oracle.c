@@ -54,3 +54,30 @@ void oracle_softmax(const struct attn_oracle_call *c, oracle_allowed *allowed)
 		oracle_combine(c, w, sum, c->out + r * s->d_v);
 	}
 }
+
+double *oracle_features(const struct attn_oracle_call *c, const double *x, size_t n, size_t dim,
+                        oracle_map *map)
+{
+	double *y = c->alloc(c->owner, n * dim);
+
+	for (size_t i = 0; i < n; i++)
+		map(c, x + i * c->shape->d, y + i * dim);
+	return y;
+}
+
+void oracle_kernel(const struct attn_oracle_call *c, const double *phi, const double *psi, size_t dim,
+                   double eps)
+{
+	const struct attn_shape *s = c->shape;
+	double *w = c->alloc(c->owner, s->n_k);
+
+	for (size_t r = 0; r < c->n_rows; r++) {
+		size_t i = c->rows[r];
+		double sum = eps;
+		for (size_t j = 0; j < s->n_k; j++) {
+			w[j] = oracle_visible(s, i, j) ? oracle_dot(phi + i * dim, psi + j * dim, dim) : 0;
+			sum += w[j];
+		}
+		oracle_combine(c, w, sum, c->out + r * s->d_v);
+	}
+}

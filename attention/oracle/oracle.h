@@ -13,8 +13,10 @@
 attn_oracle_fn oracle_full, oracle_exact; /* exact: flash, chunked */
 attn_oracle_fn oracle_sliding_window, oracle_sparse_strided, oracle_longformer, oracle_topk;
 attn_oracle_fn oracle_linear_elu, oracle_taylor1, oracle_efficient, oracle_performer;
+attn_oracle_fn oracle_taylor2;
 attn_oracle_fn oracle_linformer, oracle_nystrom;
 attn_oracle_fn oracle_retention;
+attn_oracle_fn oracle_uniform, oracle_null;
 attn_oracle_fn oracle_sink_window, oracle_block_local, oracle_dilated_window, oracle_sparse_fixed;
 attn_oracle_fn oracle_bigbird, oracle_moba;
 attn_oracle_fn oracle_lsh;
@@ -30,6 +32,15 @@ void oracle_softmax(const struct attn_oracle_call *c, oracle_allowed *allowed);
 
 bool oracle_visible(const struct attn_shape *s, size_t i, size_t j); /* the causal rule */
 double oracle_dot(const double *x, const double *y, size_t n);
+
+/* The features (n x dim) of the rows of x (n x d) under a map. */
+typedef void oracle_map(const struct attn_oracle_call *c, const double *x, double *y);
+double *oracle_features(const struct attn_oracle_call *c, const double *x, size_t n, size_t dim,
+                        oracle_map *map);
+
+/* O_i = sum_j (phi_i . psi_j) v_j / (eps + sum_j phi_i . psi_j) over visible j. */
+void oracle_kernel(const struct attn_oracle_call *c, const double *phi, const double *psi, size_t dim,
+                   double eps);
 
 /* out[c] = sum_j weight[j] v[j][c] / denominator, 0 if denominator is 0. */
 void oracle_combine(const struct attn_oracle_call *c, const double *weight, double denominator,

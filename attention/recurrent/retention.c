@@ -8,16 +8,23 @@
  * arXiv 2307.08621. Without rotary positions, group norm and gate, which are
  * outside the kernel. The bidirectional form, gamma^|t-s|, is an extension. Powers
  * of gamma are never divided by: they would underflow.
+ *
+ * norm=paper: decays of a row are divided by sqrt(sum_s gamma^(t-s)), then the
+ * scores of the row by max(|their sum|, 1). The row's norm after it hides both.
  */
 #include "../engine/feature.h"
 #include "../oracle/oracle.h"
 
 #include <string.h>
 
-enum { GAMMA, CHUNK };
+enum { GAMMA, NORM, CHUNK };
+enum { NONE, PAPER };
+
+static const char *const norms[] = { "none", "paper", NULL };
 
 static const struct attn_param params[] = {
 	{ "gamma", "decay a token; auto: 1 - 2^(-5-h) for head h", ATTN_REAL, NAN, 0, 1, NULL },
+	{ "norm", "of scores: none, or the paper's", ATTN_NAME, 0, 0, 1, norms },
 	FEATURE_CHUNK_PARAM,
 	{ 0 },
 };
@@ -46,21 +53,34 @@ static void key(const struct attn_call *c, const float *x, size_t ldx, size_t ro
 		memcpy(y + r * ldy, x + r * ldx, c->shape->d * sizeof *y);
 }
 
+/* norm=paper. With a = 1 / sqrt(sum of decays), the scores sum to a den, and
+ * a num / max(|a den|, 1) = num / max(|den|, 1 / a). */
+static float paper_divisor(const struct attn_call *c, size_t t, float den)
+{
+	double gamma = c->arg[GAMMA], keys = (double)(t + 1);
+	double decays = gamma == 1 ? keys : (1 - pow(gamma, keys)) / (1 - gamma);
+
+	return fmaxf(fabsf(den), (float)sqrt(decays));
+}
+
 static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 {
 	return (struct feature_map){
 		.dim = s->d, .kind = FEATURE_PLAIN, .query = query, .key = key,
-		.normalise = false, .decay = (float)arg[GAMMA], .chunk = (size_t)arg[CHUNK],
+		.normalise = arg[NORM] == PAPER, .divisor = paper_divisor, .decay = arg[GAMMA],
+		.chunk = (size_t)arg[CHUNK],
 	};
 }
 
-static const char *const cases[] = { "gamma=0", "gamma=1", "gamma=0.5:chunk=8", NULL };
+static const char *const cases[] = { "gamma=0", "gamma=1", "gamma=0.5:chunk=8", "norm=paper", "gamma=1:norm=paper", NULL };
 
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
 	struct feature_map map = map_of(s, arg);
 
+	if (arg[NORM] == PAPER && !s->causal)
+		return "norm=paper is defined for the causal form; use norm=none";
 	feature_plan(s, &map, ranks, p);
 	return NULL;
 }

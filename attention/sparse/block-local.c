@@ -9,8 +9,7 @@
  * Blocks are contiguous; the "local attention" of Long Range Arena attends along
  * the other axis of its reshape, to tokens n/b apart.
  */
-#include "../engine/tile.h"
-#include "../engine/work.h"
+#include "../engine/band.h"
 #include "../oracle/oracle.h"
 
 enum { B, BACK, FWD };
@@ -38,27 +37,16 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 {
 	double pairs, executed;
 
-	(void)ranks;
 	work_band_pairs(s, arg, band, &pairs, &executed);
 	work_softmax(s, pairs, executed, p);
-	p->shared = TILE_SHARED_BYTES;
-	p->scratch = tile_scratch_bytes(s->d, s->d_v);
+	p->shared = band_shared_bytes(s, ranks);
+	p->scratch = band_scratch_bytes(s);
 	return NULL;
-}
-
-static void pattern(struct tile *t, const void *ctx)
-{
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
-
-	(void)ctx;
-	for (size_t r = 0; r < t->rows; r++)
-		band(t->call->shape, t->call->arg, t->q0 + r, &lo[r], &hi[r]);
-	tile_band(t, lo, hi);
 }
 
 static void forward(const struct attn_call *c, struct attn_team *team)
 {
-	tile_run(c, team, pattern, NULL, false);
+	band_run(c, team, band, 0);
 }
 
 const struct attn_variant attn_block_local = {

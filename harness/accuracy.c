@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The accuracy pass: one call, then two errors that never mix. err_impl is
+ * taken against the variant's own definition, on some rows, and has a bound;
+ * err_exact against exact softmax attention, and is a result.
+ */
+#include "accuracy.h"
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "metrics.h"
+#include "reference.h"
+#include "worker.h"
+
+/* Rows on which the definition is evaluated: all of up to ALL, else SOME. */
+enum { ALL = 512, SOME = 128 };
+
+static struct reference_input reference_input(const struct cell *c)
+{
+	struct attn_shape s = cell_shape(c, 0);
+
+	return (struct reference_input){
+		.heads = c->batch * c->heads,
+		.n_q = c->n_q, .n_k = c->n_k, .d = c->d, .d_v = c->d_v,
+		.causal = c->causal, .scale = s.scale,
+	};
+}
+
+size_t accuracy_bytes(const struct cell *c)
+{
+	struct reference_input in = reference_input(c);
+	size_t exact = reference_bytes(&in, c->threads), sum;
+	double head = (double)c->n_q * (double)c->d + (double)c->n_k * (double)(c->d + c->d_v);
+	double doubles = head * c->threads + ALL * (double)in.heads * (double)c->d_v;
+
+	if (doubles * sizeof(double) >= 0x1p62)
+		return SIZE_MAX;
+	size_t own = (size_t)doubles * sizeof(double);
+	return __builtin_add_overflow(exact, own, &sum) ? SIZE_MAX : sum;
+}
+
+/* ---- the definition, head by head ---------------------------------------- */
+
+/* Work space of one call of an oracle; what it took is freed after the call. */
+struct owner {
+	jmp_buf refused;
+	void **block;
+	size_t blocks, room;
+};
+
+static double *owner_alloc(void *owner, size_t doubles)
+{
+	struct owner *o = owner;
+
+	if (o->blocks == o->room) {
+		size_t room = o->room ? 2 * o->room : 8;
+		void **block = realloc(o->block, room * sizeof *block);
+		if (!block)
+			longjmp(o->refused, 1);
+		o->block = block;
+		o->room = room;
+	}
+	bool fits = doubles < SIZE_MAX / sizeof(double);
+	void *p = fits ? malloc((doubles + 1) * sizeof(double)) : NULL;
+	if (!p)
+		longjmp(o->refused, 1);
+	return o->block[o->blocks++] = p;
+}
+
+struct definition {
+	const struct layer *layer;
+	size_t rows[ALL], n_rows;
+	double *out; /* heads x n_rows x d_v */
+	_Atomic size_t next;
+	atomic_bool refused;
+};
+
+static double *widen(struct owner *o, const float *x, size_t n)
+{
+	double *y = owner_alloc(o, n);
+
+	for (size_t i = 0; i < n; i++)
+		y[i] = (double)x[i];
+	return y;
+}
+
+/* A function of its own: what is live across setjmp() does not change in it. */
+static bool define_head(struct owner *o, const struct definition *def, size_t g)
+{
+	const struct layer *l = def->layer;
+	const struct cell *c = &l->cell;
+	struct attn_shape shape = cell_shape(c, g % c->heads);
+
+	if (setjmp(o->refused))
+		return false;
+	struct attn_oracle_call call = {
+		.shape = &shape,
+		.arg = l->plan.arg,
+		.state = l->state ? l->state + g % c->heads * l->plan.state : NULL,
+		.q = widen(o, l->q + g * c->n_q * c->d, c->n_q * c->d),
+		.k = widen(o, l->k + g * c->n_k * c->d, c->n_k * c->d),
+		.v = widen(o, l->v + g * c->n_k * c->d_v, c->n_k * c->d_v),
+		.rows = def->rows,
+		.n_rows = def->n_rows,
+		.out = def->out + g * def->n_rows * c->d_v,
+		.alloc = owner_alloc,
+		.owner = o,
+	};
+	c->variant->oracle(&call);
+	return true;
+}
+
+static void define(void *arg, struct attn_team *me)
+{
+	struct definition *def = arg;
+	size_t g;
+
+	(void)me;
+	while ((g = atomic_fetch_add(&def->next, 1)) < def->layer->plan.total) {
+		struct owner o = { .blocks = 0 };
+		if (!define_head(&o, def, g))
+			atomic_store(&def->refused, true);
+		for (size_t i = 0; i < o.blocks; i++)
+			free(o.block[i]);
+		free(o.block);
+	}
+}
+
+/* The bound holds for logits of order 1. A logit s carries a rounding error of
+ * about u |s|, which is the relative error of its weight e^s, so beyond |s| = 8,
+ * where this exceeds the other roundings, the bound grows with the largest. */
+static double impl_bound(const struct layer *l, double logit_max)
+{
+	double factor = l->plan.flags & ATTN_LOGITS ? fmax(1, logit_max / 8) : 1;
+
+	return (double)attn_bound(l->cell.variant, l->plan.arg) * factor;
+}
+
+static bool measure_impl(struct worker *w, double logit_max)
+{
+	const struct layer *l = &w->layer;
+	const struct cell *c = &l->cell;
+	struct definition def = { .layer = l };
+	struct error_sums sums = { 0 };
+
+	if (!c->variant->oracle)
+		return true;
+	def.n_rows = reference_rows(c->n_q, ALL, SOME, def.rows);
+	size_t row_doubles = l->plan.total * def.n_rows * c->d_v;
+	def.out = malloc((row_doubles + 1) * sizeof *def.out);
+	if (!def.out)
+		return worker_end(w, STATUS_OOM, "no memory for the definition in double");
+	team_run(w->team, TEAM_EXACT, define, &def);
+	for (size_t g = 0; g < l->plan.total; g++)
+		for (size_t r = 0; r < def.n_rows; r++)
+			errors_add(&sums, l->out + (g * c->n_q + def.rows[r]) * c->d_v,
+			           def.out + (g * def.n_rows + r) * c->d_v, NULL, c->d_v);
+	free(def.out);
+	if (atomic_load(&def.refused))
+		return worker_end(w, STATUS_OOM, "no memory for the definition of %s in double",
+		                  c->variant->name);
+	w->out->err_impl_rel_fro = errors_of(&sums).rel_fro;
+	w->out->err_impl_bound = impl_bound(l, logit_max);
+	if (!(w->out->err_impl_rel_fro <= w->out->err_impl_bound))
+		return worker_end(w, STATUS_INACCURATE,
+		                  "relative error %.3g against its own definition, allowed is %.3g",
+		                  w->out->err_impl_rel_fro, w->out->err_impl_bound);
+	return true;
+}
+
+/* ---- against exact attention ------------------------------------------------ */
+
+static bool measure_exact(struct worker *w, const struct reference_input *in,
+                          const struct reference *ref)
+{
+	const float *out = w->layer.out;
+	size_t d_v = in->d_v;
+	struct error_sums sums = { 0 };
+	double *sum = malloc(2 * d_v * sizeof *sum), *mean = sum ? sum + d_v : NULL;
+
+	if (!sum)
+		return worker_end(w, STATUS_OOM, "no memory for the uniform average");
+	for (size_t g = 0; g < ref->heads; g++) {
+		size_t seen = 0;
+		for (size_t c = 0; c < d_v; c++)
+			sum[c] = 0;
+		for (size_t r = 0; r < ref->n_rows; r++) {
+			size_t i = ref->rows[r];
+			uniform_row(in->v + g * in->n_k * d_v, d_v, reference_visible(in, i), &seen,
+			            sum, mean);
+			errors_add(&sums, out + (g * in->n_q + i) * d_v,
+			           ref->out + (g * ref->n_rows + r) * d_v, mean, d_v);
+		}
+	}
+	free(sum);
+	struct errors e = errors_of(&sums);
+	w->out->err_exact_rel_fro = e.rel_fro;
+	w->out->err_exact_max_abs = e.max_abs;
+	w->out->err_exact_cos = e.cos;
+	w->out->err_exact_nmse_u = e.nmse_u;
+	w->out->entropy_ratio = ref->entropy_ratio;
+	w->out->err_rows = (int64_t)ref->n_rows;
+	return true;
+}
+
+/* One call that counts what it does, in memory full of NAN: what is read
+ * before it is written, or not written at all, shows. */
+static bool run_once(struct worker *w)
+{
+	struct layer *l = &w->layer;
+	size_t ranks = l->cell.threads;
+	struct attn_stats total = { 0 };
+
+	layer_each_work(l, arena_poison);
+	arena_poison(&w->arena, l->out);
+	layer_prepare(l);
+	l->stats = calloc(ranks, sizeof *l->stats);
+	if (!l->stats)
+		return worker_end(w, STATUS_OOM, "no memory for the counters");
+	worker_stage(w, "the call");
+	layer_run(l);
+	for (size_t r = 0; r < ranks; r++) {
+		total.pairs += l->stats[r].pairs;
+		total.flops_executed += l->stats[r].flops_executed;
+		total.clamped_rows += l->stats[r].clamped_rows;
+	}
+	free(l->stats);
+	l->stats = NULL;
+	/* Where nothing was counted, the plan's numbers stand. */
+	if (total.pairs > 0)
+		w->out->pairs_executed = total.pairs;
+	if (total.flops_executed > 0)
+		w->out->flops_executed = total.flops_executed;
+	w->out->clamped_rows = total.clamped_rows;
+	return worker_check(w);
+}
+
+bool pass_accuracy(struct worker *w)
+{
+	struct layer *l = &w->layer;
+	struct reference_input in = reference_input(&l->cell);
+	struct reference ref;
+
+	if (!run_once(w))
+		return false;
+	in.q = l->q;
+	in.k = l->k;
+	in.v = l->v;
+	worker_stage(w, "exact attention in double");
+	const char *why = reference_get(&ref, &in, w->input_hash, w->job->cache_dir, w->team);
+	if (why)
+		return worker_end(w, STATUS_OOM, "%s", why);
+	bool ok = measure_exact(w, &in, &ref);
+	worker_stage(w, "its definition in double");
+	ok = ok && measure_impl(w, ref.logit_max);
+	reference_free(&ref);
+	return ok;
+}

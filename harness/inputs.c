@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Filling q, k and v. */
+#include "inputs.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../datasets/data.h"
+#include "cache.h"
+
+/* Larger inputs are generated again: writing them would fill the cache. */
+static const size_t cached_max = (size_t)256 << 20;
+
+struct filling {
+	struct layer *layer;
+	struct data data;
+	struct data_shape shape;
+	atomic_flag failed; /* the first to fail writes error */
+	char *error;
+};
+
+static void fill(void *arg, struct attn_team *me)
+{
+	struct filling *f = arg;
+	struct layer *l = f->layer;
+	const struct data_shape *s = &f->shape;
+	char error[DATA_ERROR_MAX];
+
+	for (size_t g = me->rank; g < l->plan.total; g += me->size) {
+		if (data_fill(&f->data, s, l->cell.seed, g / s->heads, g % s->heads,
+		              l->q + g * s->n_q * s->d, l->k + g * s->n_k * s->d,
+		              l->v + g * s->n_k * s->d_v, error))
+			continue;
+		if (!atomic_flag_test_and_set(&f->failed))
+			snprintf(f->error, INPUTS_ERROR_MAX, "%s", error);
+		return;
+	}
+}
+
+bool inputs_fill(struct layer *l, const char *cache_dir, char error[INPUTS_ERROR_MAX])
+{
+	const struct cell *c = &l->cell;
+	struct filling f = { .layer = l, .failed = ATOMIC_FLAG_INIT, .error = error };
+	char key[CACHE_KEY_MAX];
+	struct cache_piece piece[] = {
+		{ l->q, l->plan.q }, { l->k, l->plan.k }, { l->v, l->plan.v },
+	};
+
+	error[0] = '\0';
+	f.shape = (struct data_shape){ c->batch, c->heads, c->n_q, c->n_k, c->d, c->d_v };
+	if (!data_parse(c->input, &f.data, error) || !data_check(&f.data, &f.shape, error))
+		return false;
+	/* What comes from files is read from them: it may change. */
+	bool named = !f.data.path[0] && l->plan.q + l->plan.k + l->plan.v <= cached_max &&
+	             cache_key(key,
+	                       "input %s seed=%" PRIu64 " batch=%zu heads=%zu n_q=%zu n_k=%zu d=%zu "
+	                       "d_v=%zu", c->input, c->seed, c->batch, c->heads, c->n_q, c->n_k, c->d, c->d_v);
+	if (!named || !cache_load(cache_dir, key, piece, 3)) {
+		team_run(l->team, TEAM_EXACT, fill, &f);
+		if (error[0])
+			return false;
+		if (named)
+			cache_store(cache_dir, key, piece, 3);
+	}
+	if (l->plan.flags & ATTN_TIED)
+		memcpy(l->k, l->q, l->plan.k);
+	return true;
+}

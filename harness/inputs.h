@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The inputs of a layer, generated or read, or taken from the cache when a
+ * worker before this one has generated them.
+ */
+#ifndef HARNESS_INPUTS_H
+#define HARNESS_INPUTS_H
+
+#include "../datasets/data.h"
+#include "layer.h"
+
+enum { INPUTS_ERROR_MAX = DATA_ERROR_MAX };
+
+/* Fills q, k and v of every head; k is q for a variant that ties them. False
+ * and a sentence if there is no such input. */
+bool inputs_fill(struct layer *layer, const char *cache_dir, char error[INPUTS_ERROR_MAX]);
+
+#endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Heads over threads, and the memory they work in. */
+#include "layer.h"
+
+#include "hash.h"
+
+static const char too_large[] = "the shape is too large to be addressed";
+
+/* *bytes = a * b * c and *sum += that, rounded up; false if any overflows. */
+static bool need(size_t *bytes, size_t *sum, size_t a, size_t b, size_t c)
+{
+	size_t padded;
+
+	if (__builtin_mul_overflow(a, b, bytes) || __builtin_mul_overflow(*bytes, c, bytes) ||
+	    __builtin_add_overflow(*bytes, ARENA_ALIGN - 1, &padded))
+		return false;
+	return !__builtin_add_overflow(*sum, padded / ARENA_ALIGN * ARENA_ALIGN, sum);
+}
+
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+/* How many of the first n heads (sequence after sequence) are head h. */
+static size_t count_head(size_t n, size_t heads, size_t h)
+{
+	return n / heads + (h < n % heads);
+}
+
+static const char *plan_head(const struct cell *cell, struct layer_plan *p, size_t h, bool team)
+{
+	struct attn_shape shape = cell_shape(cell, h);
+	struct attn_plan head = { 0 };
+	const char *why = cell->variant->plan(&shape, p->arg, team ? cell->threads : 1, &head);
+	size_t *shared = team ? &p->shared_team : &p->shared_solo;
+	size_t *scratch = team ? &p->scratch_team : &p->scratch_solo;
+	size_t exact, padded = 0;
+	size_t all = count_head(p->total, cell->heads, h);
+	size_t solo = count_head(p->solo, cell->heads, h);
+	double times = (double)(team ? all - solo : solo);
+
+	if (why)
+		return why;
+	if (!need(&exact, &padded, head.state, 1, 1))
+		return too_large;
+	p->state = larger(p->state, padded);
+	*shared = larger(*shared, head.shared);
+	*scratch = larger(*scratch, head.scratch);
+	p->flops_useful += times * head.flops_useful;
+	p->flops_executed += times * head.flops_executed;
+	p->n_exp += times * head.n_exp;
+	p->pairs += times * head.pairs;
+	p->bytes += times * head.bytes;
+	return NULL;
+}
+
+/* What rank r needs: room for both phases where they differ. */
+static size_t shared_of(const struct layer_plan *p, size_t r)
+{
+	size_t solo = r < p->solo ? p->shared_solo : 0;
+	return r == 0 && p->solo < p->total ? larger(solo, p->shared_team) : solo;
+}
+
+static size_t scratch_of(const struct layer_plan *p, size_t r)
+{
+	size_t solo = r < p->solo ? p->scratch_solo : 0;
+	return p->solo < p->total ? larger(solo, p->scratch_team) : solo;
+}
+
+void layer_resolve(const struct cell *cell, double arg[ATTN_MAX_PARAMS])
+{
+	struct attn_shape shape = cell_shape(cell, 0);
+
+	memcpy(arg, cell->arg, sizeof cell->arg);
+	if (cell->variant->resolve)
+		cell->variant->resolve(&shape, arg);
+}
+
+const char *layer_plan(const struct cell *cell, struct layer_plan *p)
+{
+	*p = (struct layer_plan){ 0 };
+	layer_resolve(cell, p->arg);
+	p->flags = attn_flags(cell->variant, p->arg);
+	if (__builtin_mul_overflow(cell->batch, cell->heads, &p->total) ||
+	    p->total > SIZE_MAX / sizeof(float))
+		return too_large;
+	size_t row = p->total * sizeof(float);
+	if (!need(&p->q, &p->io, row, cell->n_q, cell->d) ||
+	    !need(&p->k, &p->io, row, cell->n_k, cell->d) ||
+	    !need(&p->v, &p->io, row, cell->n_k, cell->d_v) ||
+	    !need(&p->out, &p->io, row, cell->n_q, cell->d_v))
+		return too_large;
+	p->solo = p->total;
+	if (p->flags & ATTN_PARALLEL)
+		p->solo -= p->total % cell->threads;
+	for (size_t h = 0; h < cell->heads; h++) {
+		size_t solo = count_head(p->solo, cell->heads, h);
+		const char *why = NULL;
+		if (solo > 0)
+			why = plan_head(cell, p, h, false);
+		if (!why && count_head(p->total, cell->heads, h) > solo)
+			why = plan_head(cell, p, h, true);
+		if (why)
+			return why;
+	}
+	size_t exact;
+	bool fits = need(&exact, &p->work, cell->heads, p->state, 1);
+	for (size_t r = 0; r < cell->threads; r++)
+		fits = fits && need(&exact, &p->work, 1, shared_of(p, r), 1) &&
+		       need(&exact, &p->work, 1, scratch_of(p, r), 1);
+	return fits ? NULL : too_large;
+}
+
+size_t layer_room(const struct layer_plan *p, const struct cell *cell)
+{
+	/* Every block that layer_create() takes has its guards. */
+	size_t blocks = 4 + 1 + 2 * (size_t)cell->threads, room;
+
+	if (__builtin_add_overflow(p->io, p->work, &room) ||
+	    __builtin_add_overflow(room, blocks * arena_room(0), &room))
+		return SIZE_MAX;
+	return room;
+}
+
+/* The memory of a page is where its first writer runs. */
+static void touch(void *arg, struct attn_team *me)
+{
+	const struct layer *l = arg;
+	const struct cell *c = &l->cell;
+	size_t q = c->n_q * c->d, k = c->n_k * c->d, v = c->n_k * c->d_v, out = c->n_q * c->d_v;
+
+	for (size_t g = 0; g < l->plan.total; g++) {
+		bool solo = g < l->plan.solo;
+		size_t parts = solo ? 1 : me->size, part = solo ? 0 : me->rank;
+		if (solo && g % me->size != me->rank)
+			continue;
+		float *base[] = { l->q + g * q, l->k + g * k, l->v + g * v, l->out + g * out };
+		size_t n[] = { q, k, v, out };
+		for (size_t i = 0; i < 4; i++) {
+			size_t from = n[i] * part / parts, to = n[i] * (part + 1) / parts;
+			memset(base[i] + from, 0, (to - from) * sizeof(float));
+		}
+	}
+}
+
+bool layer_create(struct layer *l, const struct cell *cell, const struct layer_plan *plan,
+                  const struct kern *kern, struct team *team, struct arena *arena)
+{
+	*l = (struct layer){ .cell = *cell, .plan = *plan, .team = team, .arena = arena,
+	                     .kern = kern };
+	l->q = arena_alloc(arena, "q", plan->q);
+	l->k = l->q ? arena_alloc(arena, "k", plan->k) : NULL;
+	l->v = l->k ? arena_alloc(arena, "v", plan->v) : NULL;
+	l->out = l->v ? arena_alloc(arena, "the output", plan->out) : NULL;
+	if (!l->out)
+		return false;
+	if (plan->state > 0) {
+		l->state = arena_alloc(arena, "the state", cell->heads * plan->state);
+		if (!l->state)
+			return false;
+	}
+	for (size_t r = 0; r < cell->threads; r++) {
+		size_t shared = shared_of(plan, r), scratch = scratch_of(plan, r);
+		if (shared > 0 && !(l->shared[r] = arena_alloc(arena, "shared memory", shared)))
+			return false;
+		if (scratch > 0 && !(l->scratch[r] = arena_alloc(arena, "scratch memory", scratch)))
+			return false;
+	}
+	team_run(team, TEAM_EXACT, touch, l);
+	return true;
+}
+
+void layer_prepare(struct layer *l)
+{
+	const struct attn_variant *v = l->cell.variant;
+
+	for (size_t h = 0; v->prepare && h < l->cell.heads; h++) {
+		struct attn_shape shape = cell_shape(&l->cell, h);
+		v->prepare(&shape, l->plan.arg, l->cell.seed,
+		           l->state ? l->state + h * l->plan.state : NULL);
+	}
+}
+
+static void run_head(const struct layer *l, size_t g, size_t shared, struct attn_team *me,
+                     size_t rank)
+{
+	const struct cell *c = &l->cell;
+	size_t h = g % c->heads;
+	struct attn_shape shape = cell_shape(c, h);
+	struct attn_call call = {
+		.shape = &shape,
+		.arg = l->plan.arg,
+		.kern = l->kern,
+		.state = l->state ? l->state + h * l->plan.state : NULL,
+		.q = l->q + g * c->n_q * c->d,
+		.k = l->k + g * c->n_k * c->d,
+		.v = l->v + g * c->n_k * c->d_v,
+		.out = l->out + g * c->n_q * c->d_v,
+		.ldq = c->d,
+		.ldk = c->d,
+		.ldv = c->d_v,
+		.ldo = c->d_v,
+		.shared = l->shared[shared],
+		.scratch = l->scratch[rank],
+		.stats = l->stats ? &l->stats[rank] : NULL,
+	};
+	c->variant->forward(&call, me);
+}
+
+static void run_rank(void *arg, struct attn_team *me)
+{
+	const struct layer *l = arg;
+	struct attn_team alone = { 0, 1, me->barrier, me->impl };
+
+	for (size_t g = me->rank; g < l->plan.solo; g += me->size)
+		run_head(l, g, me->rank, &alone, me->rank);
+	for (size_t g = l->plan.solo; g < l->plan.total; g++) {
+		/* The head before may still be read from shared memory. */
+		attn_barrier(me);
+		run_head(l, g, 0, me, me->rank);
+	}
+}
+
+void layer_run(void *layer)
+{
+	struct layer *l = layer;
+
+	team_run(l->team, TEAM_FAST, run_rank, l);
+}
+
+void layer_each_work(struct layer *l, void (*fn)(struct arena *, void *block))
+{
+	if (l->state)
+		fn(l->arena, l->state);
+	for (size_t r = 0; r < l->cell.threads; r++) {
+		if (l->shared[r])
+			fn(l->arena, l->shared[r]);
+		if (l->scratch[r])
+			fn(l->arena, l->scratch[r]);
+	}
+}
+
+uint64_t layer_hash_inputs(const struct layer *l)
+{
+	uint64_t h = hash_memory(1, l->q, l->plan.q);
+	h = hash_mix(h, hash_memory(2, l->k, l->plan.k));
+	return hash_mix(h, hash_memory(3, l->v, l->plan.v));
+}
+
+uint64_t layer_hash_output(const struct layer *l)
+{
+	return hash_memory(4, l->out, l->plan.out);
+}

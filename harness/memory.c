@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The memory pass: what a call adds to the resident memory of the process, by
+ * the kernel's count, beside what the arena knows. */
+#include "memory.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "sysroot.h"
+#include "worker.h"
+
+/* The number of KiB after "name:" at the start of a line, in bytes. */
+static int64_t field(const char *text, const char *name)
+{
+	size_t length = strlen(name);
+	int64_t kib;
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (!strncmp(line, name, length) && line[length] == ':')
+			return sscanf(line + length + 1, "%" SCNd64, &kib) == 1 ? kib * 1024 : -1;
+	}
+	return -1;
+}
+
+int64_t memory_resident_of(pid_t pid)
+{
+	char text[128];
+	int64_t pages;
+
+	if (sysroot_read(text, sizeof text, "/proc/%d/statm", (int)pid) ||
+	    sscanf(text, "%*u %" SCNd64, &pages) != 1)
+		return -1;
+	return pages * sysconf(_SC_PAGESIZE);
+}
+
+int64_t memory_resident(void)
+{
+	char text[4096];
+	int64_t bytes = -1;
+
+	if (!sysroot_read(text, sizeof text, "/proc/self/smaps_rollup"))
+		bytes = field(text, "Rss");
+	if (bytes < 0 && !sysroot_read(text, sizeof text, "/proc/self/status"))
+		bytes = field(text, "VmRSS");
+	return bytes;
+}
+
+int64_t memory_high_water(void)
+{
+	char text[4096];
+
+	return sysroot_read(text, sizeof text, "/proc/self/status") ? -1 : field(text, "VmHWM");
+}
+
+bool memory_reset_high_water(void)
+{
+	char path[SYSROOT_PATH_MAX];
+	if (!sysroot_path(path, "/proc/self/clear_refs"))
+		return false;
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bool ok = write(fd, "5", 1) == 1;
+	close(fd);
+	return ok;
+}
+
+int64_t memory_resolution(size_t cpus_used)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	long batch = online > 16 ? 2 * online : 32;
+
+	return (int64_t)cpus_used * batch * sysconf(_SC_PAGESIZE);
+}
+
+int64_t memory_oom_kills(void)
+{
+	enum { SIZE = 1 << 15 };
+	char *text = malloc(SIZE);
+	int64_t kills = -1;
+
+	if (text && !sysroot_read(text, SIZE, "/proc/vmstat")) {
+		const char *line = strstr(text, "\noom_kill ");
+		if (line && sscanf(line, " oom_kill %" SCNd64, &kills) != 1)
+			kills = -1;
+	}
+	free(text);
+	return kills;
+}
+
+void memory_prepare(void)
+{
+	/* A huge page would count as resident as soon as a byte of it is used. */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
+bool pass_memory(struct worker *w)
+{
+	struct outcome *out = w->out;
+	const struct job *job = w->job;
+	bool pinned = job->pinned && !out->unpinned;
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	malloc_trim(0);
+	worker_stage(w, "the call");
+	int64_t base = memory_resident();
+	bool reset = memory_reset_high_water();
+	layer_prepare(&w->layer);
+	layer_run(&w->layer);
+	int64_t peak = memory_high_water();
+
+	out->rss_base_bytes = base;
+	out->rss_peak_bytes = peak;
+	out->rss_is_bound = !reset;
+	out->rss_resolution_bytes =
+	        memory_resolution(pinned ? job->cell.threads : online > 0 ? (size_t)online : 1);
+	return worker_check(w);
+}

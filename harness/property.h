@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What must hold for a variant by its definition and its flags, checked on the
+ * real kernels at n of about 100. The tests and `attnbench verify` walk the
+ * table for every variant, so a new one needs no test code.
+ *
+ * Weights are read by the probe V = I: the output then is the implied
+ * attention matrix. Inputs are Gaussian with unit logits.
+ */
+#ifndef HARNESS_PROPERTY_H
+#define HARNESS_PROPERTY_H
+
+#include "../attention/attn.h"
+
+enum verdict {
+	VERDICT_PASS,
+	VERDICT_NONE, /* does not apply; why says so */
+	VERDICT_LEAK, /* a known structure leak, flagged in the table */
+	VERDICT_FAIL,
+};
+
+struct finding {
+	enum verdict verdict;
+	char why[256];
+};
+
+struct team;
+
+/* What a property is checked on. */
+struct subject {
+	const struct attn_variant *variant;
+	const double *arg; /* as asked, may hold ATTN_AUTO */
+	const struct kern *kern;
+	struct team *const *teams; /* teams[r]: r ranks, r = 1 .. 3 */
+	uint64_t seed;
+};
+
+struct property {
+	const char *code, *name;
+	struct finding (*check)(const struct subject *);
+};
+
+extern const struct property properties[]; /* ended by code == NULL */
+
+#endif

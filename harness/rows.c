@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Outcomes into rows. A negative count or time means that it was not
+ * available; a row says that by an empty field. */
+#include "rows.h"
+
+static int64_t known(int64_t x)
+{
+	return x < 0 ? NA_INT : x;
+}
+
+static void put_sample(const struct sample *s, struct raw_row *row)
+{
+	row->t_start_ns = known(s->t_start_ns);
+	row->calls = (int64_t)s->calls;
+	row->wall_ns = known(s->wall_ns);
+	row->cpu_ns = known(s->cpu_ns);
+	row->nivcsw = known(s->nivcsw);
+	row->run_delay_ns = known(s->run_delay_ns);
+	row->minflt = known(s->minflt);
+	row->majflt = known(s->majflt);
+	row->cpu_before = known(s->cpu_before);
+	row->cpu_after = known(s->cpu_after);
+	row->disturbed = s->disturbed;
+}
+
+static void put_work(const struct outcome *out, struct raw_row *row)
+{
+	row->flops_useful = out->flops_useful;
+	row->flops_executed = out->flops_executed;
+	row->pairs_executed = out->pairs_executed;
+	row->bytes_model = out->bytes_model;
+	row->io_bytes = known(out->io_bytes);
+	row->ws_model_bytes = known(out->ws_model_bytes);
+}
+
+static void put_pass(const struct job *job, const struct outcome *out, struct raw_row *row)
+{
+	switch (job->pass) {
+	case PASS_TIME:
+		row->calls_base = out->calls ? (int64_t)out->calls : NA_INT;
+		row->first_call_ns = known(out->first_call_ns);
+		row->prepare_ns = known(out->prepare_ns);
+		row->steal_ticks = known(out->steal_ticks);
+		row->throttled = known(out->throttled);
+		row->cal_before_ns = known(out->cal_before_ns);
+		row->cal_after_ns = known(out->cal_after_ns);
+		row->freq_khz = known(out->freq_khz);
+		break;
+	case PASS_MEMORY:
+		row->ws_tracked_bytes = known(out->ws_tracked_bytes);
+		row->rss_base_bytes = known(out->rss_base_bytes);
+		row->rss_peak_bytes = known(out->rss_peak_bytes);
+		row->rss_resolution_bytes = known(out->rss_resolution_bytes);
+		row->rss_spread_bytes = known(out->rss_spread_bytes);
+		row->rss_is_bound = out->rss_is_bound;
+		break;
+	case PASS_ACCURACY:
+		row->err_impl_rel_fro = out->err_impl_rel_fro;
+		row->err_impl_bound = out->err_impl_bound;
+		row->err_exact_rel_fro = out->err_exact_rel_fro;
+		row->err_exact_max_abs = out->err_exact_max_abs;
+		row->err_exact_cos = out->err_exact_cos;
+		row->err_exact_nmse_u = out->err_exact_nmse_u;
+		row->err_rows = known(out->err_rows);
+		row->entropy_ratio = out->entropy_ratio;
+		row->clamped_rows = out->clamped_rows;
+		break;
+	}
+}
+
+size_t rows_from_outcome(const struct job *job, const struct outcome *out, const char *run_id,
+                         int64_t llc_bytes, char params[CELL_PARAMS_MAX], struct raw_row *rows)
+{
+	bool failed = out->status != STATUS_OK && out->status != STATUS_INACCURATE;
+	/* Samples of a worker that failed afterwards prove nothing. */
+	size_t n = job->pass == PASS_TIME && !failed ? out->n_samples : 0;
+
+	for (size_t i = 0; i < (n ? n : 1); i++) {
+		struct raw_row *row = &rows[i];
+		row_clear(&raw_table, row);
+		key_from_cell(&job->cell, run_id, params, &row->key);
+		row->pass = pass_names[job->pass];
+		row->round = job->round;
+		row->position = job->position;
+		row->status = status_names[out->status];
+		row->stop_reason = "";
+		row->llc_bytes = llc_bytes > 0 ? llc_bytes : NA_INT;
+		row->unpinned = !job->pinned || out->unpinned;
+		row->life_ns = known(out->life_ns);
+		row->exit_code = known(out->exit_code);
+		row->signal = out->signal > 0 ? out->signal : NA_INT;
+		row->message = out->message;
+		put_work(out, row);
+		if (!failed)
+			put_pass(job, out, row);
+		if (n) {
+			row->sample = (int64_t)i;
+			row->samples_in_round = (int64_t)n;
+			put_sample(&out->samples[i], row);
+		}
+	}
+	return n ? n : 1;
+}
+
+void rows_skipped(const struct cell *cell, const char *run_id, enum status status,
+                  const char *message, enum stop_reason stop, char params[CELL_PARAMS_MAX],
+                  struct raw_row *row)
+{
+	row_clear(&raw_table, row);
+	key_from_cell(cell, run_id, params, &row->key);
+	row->pass = pass_names[PASS_TIME];
+	row->status = status_names[status];
+	row->stop_reason = stop_names[stop];
+	row->message = message;
+}
+
+void rows_reset(const struct row_key *key, struct raw_row *row)
+{
+	row_clear(&raw_table, row);
+	row->key = *key;
+	row->pass = "reset";
+	row->status = status_names[STATUS_OK];
+}

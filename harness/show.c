@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The table of a run. */
+#include "show.h"
+#include "compare.h"
+#include "csv.h"
+#include "grid.h"
+#include "plugin.h"
+#include "progress.h"
+#include "raw.h"
+#include "summary.h"
+#include "verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const double MARGIN = 0.01; /* where no A/A band was measured */
+static const double DISTURBED_SHARE = 0.2; /* above it a word of advice */
+
+/* Columns of the key that have a column of their own when they differ. */
+static const struct {
+	const char *name;
+	size_t at; /* in struct row_key */
+	enum column_type type;
+} axes[] = {
+	{ "input", offsetof(struct row_key, input_kind), COLUMN_STR },
+	{ ">batch", offsetof(struct row_key, batch), COLUMN_INT },
+	{ ">heads", offsetof(struct row_key, heads), COLUMN_INT },
+	{ ">d", offsetof(struct row_key, d_head), COLUMN_INT },
+	{ ">d_v", offsetof(struct row_key, d_value), COLUMN_INT },
+	{ ">causal", offsetof(struct row_key, causal), COLUMN_INT },
+	{ "dtype", offsetof(struct row_key, dtype), COLUMN_STR },
+	{ ">threads", offsetof(struct row_key, threads), COLUMN_INT },
+	{ "cache", offsetof(struct row_key, cache), COLUMN_STR },
+	{ "isa", offsetof(struct row_key, isa), COLUMN_STR },
+	{ ">seed", offsetof(struct row_key, seed), COLUMN_INT },
+	{ ">n_q", offsetof(struct row_key, n_q), COLUMN_INT },
+	{ ">n", offsetof(struct row_key, n_k), COLUMN_INT },
+};
+enum { N_AXES = sizeof axes / sizeof *axes, AXIS_OF_N = N_AXES - 1, AXIS_OF_NQ = N_AXES - 2, AXIS_OF_DV = 4 };
+
+static void axis_text(const struct row_key *key, size_t a, char *out, size_t size)
+{
+	const char *at = (const char *)key + axes[a].at;
+
+	if (axes[a].type == COLUMN_STR)
+		snprintf(out, size, "%s", *(const char *const *)at);
+	else
+		snprintf(out, size, "%lld", (long long)*(const int64_t *)at);
+}
+
+/* Which axes take more than one value; n always does. */
+static void find_varying(const struct results *results, bool varies[N_AXES])
+{
+	char first[256], here[256];
+
+	for (size_t a = 0; a < N_AXES; a++) {
+		varies[a] = a == AXIS_OF_N;
+		for (size_t i = 1; i < results->n && !varies[a]; i++) {
+			axis_text(&results->v[0].key, a, first, sizeof first);
+			axis_text(&results->v[i].key, a, here, sizeof here);
+			varies[a] = strcmp(first, here) != 0;
+		}
+	}
+	/* Of two sizes that are usually one, the second only where it differs. */
+	varies[AXIS_OF_NQ] = varies[AXIS_OF_DV] = false;
+	for (size_t i = 0; i < results->n; i++) {
+		varies[AXIS_OF_NQ] |= results->v[i].key.n_q != results->v[i].key.n_k;
+		varies[AXIS_OF_DV] |= results->v[i].key.d_value != results->v[i].key.d_head;
+	}
+}
+
+/* "name", and the parameters that are not at their defaults. */
+static void label(const struct row_key *key, char *out, size_t size)
+{
+	const struct attn_variant *v = variant_find(key->variant);
+	char value[64];
+	size_t at = (size_t)snprintf(out, size, "%s", key->variant);
+
+	for (const char *from = key->params; *from && at < size;) {
+		size_t len = strcspn(from, ":"), name = strcspn(from, "=:");
+		bool usual = false;
+		for (size_t i = 0; v && i < cell_n_params(v); i++) {
+			const struct attn_param *p = &v->params[i];
+			if (strlen(p->name) == name && !strncmp(p->name, from, name) && from[name] == '=') {
+				cell_value(p, p->def, value, sizeof value);
+				usual = strlen(value) == len - name - 1 && !strncmp(value, from + name + 1, strlen(value));
+			}
+		}
+		if (!usual)
+			at += (size_t)snprintf(out + at, size - at, ":%.*s", (int)len, from);
+		from += len + (from[len] == ':');
+	}
+}
+
+static const char *interval(double x, double lo, double hi, const char *(*human)(double, char *),
+                            char *out, size_t size)
+{
+	char a[HUMAN_MAX], b[HUMAN_MAX], c[HUMAN_MAX];
+
+	if (isnan(x))
+		out[0] = '\0';
+	else if (isnan(lo))
+		snprintf(out, size, "%s", human(x, a));
+	else
+		snprintf(out, size, "%s [%s, %s]", human(x, a), human(lo, b), human(hi, c));
+	return out;
+}
+
+static const char *factor(double x, char out[HUMAN_MAX])
+{
+	snprintf(out, HUMAN_MAX, x < 9.995 ? "%.2fx" : x < 99.95 ? "%.1fx" : "%.0fx", x);
+	return out;
+}
+
+struct table_state {
+	const struct results *results;
+	const struct config *config;
+	bool varies[N_AXES];
+	size_t comparisons;
+	double margin, best_cal;
+	size_t uncorrected;
+};
+
+static const struct result *baseline_of(const struct table_state *t, const struct result *r)
+{
+	return find_baseline(t->results, r, t->config->baseline);
+}
+
+static void put_ratio(const struct ratio *ratio, bool is_base, struct grid *grid)
+{
+	char text[128] = "";
+
+	if (is_base)
+		snprintf(text, sizeof text, "1");
+	else if (ratio->pairs)
+		interval(ratio->speedup, ratio->lo, ratio->hi, factor, text, sizeof text);
+	grid_cell(grid, "%s%s%s", text, is_base || !ratio->pairs ? "" : " ",
+	          is_base ? "" : verdict_names[ratio->verdict]);
+}
+
+static void put_error(struct grid *grid, double x)
+{
+	if (isnan(x))
+		grid_cell(grid, "%s", "");
+	else
+		grid_cell(grid, x == 0 ? "%.0f" : "%.1e", x);
+}
+
+static void people_row(struct table_state *t, const struct result *r, const struct summary_row *row,
+                       const struct ratio *ratio, bool is_base, struct grid *grid)
+{
+	char text[256], bytes[HUMAN_MAX];
+	bool ok = !strcmp(row->status, "ok") || !strcmp(row->status, "inaccurate");
+
+	label(&r->key, text, sizeof text);
+	grid_cell(grid, "%s", text);
+	for (size_t a = 0; a < N_AXES; a++) {
+		if (!t->varies[a])
+			continue;
+		axis_text(&r->key, a, text, sizeof text);
+		grid_cell(grid, "%s", text);
+	}
+	if (ok || row->rounds > 0)
+		grid_cell(grid, "%s", interval(row->time_median_ns, row->time_ci95_lo_ns, row->time_ci95_hi_ns,
+		                               human_ns, text, sizeof text));
+	else
+		grid_cell(grid, "%s", row->status);
+	put_ratio(ratio, is_base, grid);
+	grid_cell(grid, "%s", row->ws_tracked_bytes == NA_INT
+	                              ? ""
+	                              : human_bytes((double)row->ws_tracked_bytes, bytes));
+	put_error(grid, row->err_exact_rel_fro);
+	put_error(grid, row->err_impl_rel_fro);
+	snprintf(text, sizeof text, "%s%s%s%s%.120s", ok ? "" : row->status, ok ? "" : ": ", row->flags,
+	         *row->message && *row->flags ? "; " : "", row->message);
+	grid_cell(grid, "%s", !strcmp(row->status, "inaccurate") && !*row->message ? "inaccurate" : text);
+}
+
+static const char *const program_columns[] = {
+	"cell_id", "variant", "params", ">batch", ">heads", ">n_q", ">n_k", ">d_head", ">d_value",
+	">causal", "dtype", ">threads", "cache", "isa", "input_kind", ">seed", "status",
+	">time_median_ns", ">time_ci95_lo_ns", ">time_ci95_hi_ns", ">ws_tracked_bytes",
+	">err_impl_rel_fro", ">err_exact_rel_fro", "baseline", ">pairs", ">speedup", ">speedup_ci_lo",
+	">speedup_ci_hi", ">confidence", "verdict", "reason", "flags",
+};
+
+static void program_row(const struct result *r, const struct summary_row *row,
+                        const struct ratio *ratio, const struct result *base, struct grid *grid)
+{
+	const struct row_key *k = &r->key;
+	const int64_t sizes[] = { k->batch, k->heads, k->n_q, k->n_k, k->d_head, k->d_value, k->causal };
+
+	grid_cell(grid, "%s", k->cell_id);
+	grid_cell(grid, "%s", k->variant);
+	grid_cell(grid, "%s", k->params);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+		grid_cell(grid, "%lld", (long long)sizes[i]);
+	grid_cell(grid, "%s", k->dtype);
+	grid_cell(grid, "%lld", (long long)k->threads);
+	grid_cell(grid, "%s", k->cache);
+	grid_cell(grid, "%s", k->isa);
+	grid_cell(grid, "%s", k->input_kind);
+	grid_cell(grid, "%lld", (long long)k->seed);
+	grid_cell(grid, "%s", row->status);
+	grid_number(grid, row->time_median_ns);
+	grid_number(grid, row->time_ci95_lo_ns);
+	grid_number(grid, row->time_ci95_hi_ns);
+	grid_number(grid, row->ws_tracked_bytes == NA_INT ? NAN : (double)row->ws_tracked_bytes);
+	grid_number(grid, row->err_impl_rel_fro);
+	grid_number(grid, row->err_exact_rel_fro);
+	grid_cell(grid, "%s", base ? base->key.variant : "");
+	grid_cell(grid, "%zu", ratio->pairs);
+	grid_number(grid, ratio->speedup);
+	grid_number(grid, ratio->lo);
+	grid_number(grid, ratio->hi);
+	grid_number(grid, ratio->confidence);
+	grid_cell(grid, "%s", verdict_names[ratio->verdict]);
+	grid_cell(grid, "%s", ratio->reason);
+	grid_cell(grid, "%s", row->flags);
+}
+
+static void headings(const struct table_state *t, bool people, struct grid *grid)
+{
+	if (!people) {
+		for (size_t i = 0; i < sizeof program_columns / sizeof *program_columns; i++)
+			grid_column(grid, program_columns[i]);
+		return;
+	}
+	grid_column(grid, "variant");
+	for (size_t a = 0; a < N_AXES; a++)
+		if (t->varies[a])
+			grid_column(grid, axes[a].name);
+	grid_column(grid, ">time a call [95 %]");
+	grid_column(grid, ">speed-up [95 %]");
+	grid_column(grid, ">work space");
+	grid_column(grid, ">err exact");
+	grid_column(grid, ">err impl");
+	grid_column(grid, "notes");
+}
+
+/* What all cells have in common, how many there are, what the words mean. */
+static void footer(const struct table_state *t, struct text *out)
+{
+	size_t counts[STATUS_FAILED + 1] = { 0 }, samples = 0, disturbed = 0, rounds = 0;
+	const char *message;
+	char value[256];
+
+	for (size_t i = 0; i < t->results->n; i++) {
+		const struct result *r = &t->results->v[i];
+		counts[result_status(r, &message)]++;
+		rounds = r->n_rounds > rounds ? r->n_rounds : rounds;
+		samples += r->n_samples;
+		for (size_t k = 0; k < r->n_samples; k++)
+			disturbed += r->sample[k].disturbed;
+	}
+	text_printf(out, "\n%zu cells:", t->results->n);
+	for (size_t s = 0, n = 0; s <= STATUS_FAILED; s++)
+		if (counts[s])
+			text_printf(out, "%s %zu %s", n++ ? "," : "", counts[s], status_names[s]);
+	text_adds(out, ". In all of them");
+	for (size_t a = 0; a < N_AXES && t->results->n; a++) {
+		if (t->varies[a] || a == AXIS_OF_NQ || a == AXIS_OF_DV)
+			continue;
+		axis_text(&t->results->v[0].key, a, value, sizeof value);
+		text_printf(out, " %s=%s", axes[a].name + (axes[a].name[0] == '>'), value);
+	}
+	text_printf(out, ".\nUp to %zu rounds a cell, variants interleaved. Speed-up: over %s, round by round; "
+	                 "within %.3g %% of 1 counts as the same.\n",
+	            rounds, t->config->baseline ? t->config->baseline : "full, or flash where there is no full",
+	            t->margin * 100);
+	if (t->uncorrected && t->comparisons > 1)
+		text_printf(out, "%zu intervals of speed-ups hold at 95 %% each, not for all %zu together: so "
+		                 "few rounds carry no more (--profile standard has more).\n",
+		            t->uncorrected, t->comparisons);
+	if (samples && (double)disturbed > DISTURBED_SHARE * (double)samples)
+		text_printf(out, "%.0f %% of the samples were set aside: other processes use these CPUs; try "
+		                 "--cpus or fewer threads, and see `attnbench doctor`.\n",
+		            100 * (double)disturbed / (double)samples);
+}
+
+static void colour_word(const char *word, const char *code, struct text *text)
+{
+	struct text done = { 0 };
+	const char *from = text->s ? text->s : "", *at;
+
+	while ((at = strstr(from, word))) {
+		text_add(&done, from, (size_t)(at - from));
+		text_printf(&done, "\033[%sm%s\033[0m", code, word);
+		from = at + strlen(word);
+	}
+	text_adds(&done, from);
+	text_free(text);
+	*text = done;
+}
+
+/* The ratio column needs to know how many ratios there are. */
+static size_t count_comparisons(const struct table_state *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->results->n; i++) {
+		const struct result *r = &t->results->v[i], *base = baseline_of(t, r);
+		n += r->n_rounds && base && base != r;
+	}
+	return n;
+}
+
+bool show_results(const struct results *results, const struct config *config, struct text *out,
+                  char *error)
+{
+	enum format format = (enum format)config->format;
+	bool people = format == FORMAT_TEXT || format == FORMAT_MD, ok = true;
+	struct table_state t = {
+		.results = results, .config = config, .best_cal = results_best_cal(results),
+		.margin = config->margin > 0 ? config->margin : MARGIN,
+	};
+	struct grid grid = { 0 };
+	struct text table = { 0 };
+
+	find_varying(results, t.varies);
+	t.comparisons = count_comparisons(&t);
+	headings(&t, people, &grid);
+	for (size_t i = 0; i < results->n && ok; i++) {
+		const struct result *r = &results->v[i], *base = baseline_of(&t, r);
+		struct summary summary;
+		struct ratio ratio = { .speedup = NAN, .lo = NAN, .hi = NAN, .confidence = NAN, .reason = "" };
+		ok = summarize(r, t.best_cal, &summary) &&
+		     (!base || base == r || !r->n_rounds ||
+		      compare_rounds(base, r, t.comparisons, t.margin, &ratio));
+		t.uncorrected += ratio.pairs && !ratio.corrected && !isnan(ratio.lo);
+		if (ok && people)
+			people_row(&t, r, &summary.row, &ratio, base == r, &grid);
+		else if (ok)
+			program_row(r, &summary.row, &ratio, base, &grid);
+	}
+	grid_print(&grid, format, &table);
+	if (people)
+		footer(&t, &table);
+	if (format == FORMAT_TEXT && use_color((enum color_mode)config->color, STDOUT_FILENO)) {
+		colour_word("FASTER", "32", &table);
+		colour_word("SLOWER", "31", &table);
+		colour_word("UNCLEAR", "33", &table);
+	}
+	text_adds(out, table.s ? table.s : "");
+	ok = (ok && !table.failed && !out->failed) || fail(error, "out of memory");
+	text_free(&table);
+	grid_free(&grid);
+	return ok;
+}
+
+static bool take_row(void *user, const struct raw_row *row, char *error)
+{
+	return results_add(user, row, error);
+}
+
+bool show_verb(const struct config *config, struct text *out, char *error)
+{
+	struct results results = { 0 };
+	bool ok;
+
+	if (config->n_positional != 1)
+		return fail(error, "show wants one directory: attnbench show results/NAME");
+	ok = raw_read(config->positional[0], take_row, &results, error);
+	if (ok && results.n == 0)
+		ok = fail(error, "%s/raw.csv has no rows yet", config->positional[0]);
+	ok = ok && show_results(&results, config, out, error);
+	results_free(&results);
+	return ok;
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * From rounds to a row of summary.csv. */
+#include "summary.h"
+#include "csv.h"
+#include "stats.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Limits of the flags; README.md of results/ gives them to the reader. */
+static const double UNSTABLE_SHARE = 0.05;   /* 1.4826 MAD over the median */
+static const double WIDE_SHARE = 0.05;       /* half-width over the median */
+static const double CLEAN_SHARE = 0.5;
+static const double LAG_LIMIT = 0.4;
+static const double CAL_DRIFT_SHARE = 0.03, CAL_SLOW_SHARE = 0.10;
+enum { CAL_ROUNDS = 4 };                     /* in more than one of so many rounds */
+static const double MAD_TO_SIGMA = 1.4826;   /* of a normal distribution */
+static const double TIMER_LIMITED_NS = 1e5;  /* a cold call below this */
+static const double LEAK_SHARE = 0.05, LEAK_BYTES = 2 << 20;
+enum { ROUNDS_MIN = 6, BIMODAL_ROUNDS_MIN = 8 };
+
+/* To a picosecond: more digits would be noise. */
+static double tidy(double ns)
+{
+	return nearbyint(ns * 1000) / 1000;
+}
+
+static double *sorted_rounds(const struct result *r, size_t *n)
+{
+	double *x = malloc((r->n_rounds + 1) * sizeof *x);
+
+	*n = 0;
+	for (size_t i = 0; x && i < r->n_rounds; i++)
+		if (r->round[i].n)
+			x[(*n)++] = r->round[i].value;
+	if (x)
+		stats_sort(x, *n);
+	return x;
+}
+
+bool estimate_time(const struct result *r, struct estimate *e)
+{
+	size_t lo, hi;
+	double *x = sorted_rounds(r, &e->rounds);
+
+	e->median = e->lo = e->hi = NAN;
+	if (!x)
+		return false;
+	if (e->rounds) {
+		e->median = stats_median(x, e->rounds);
+		if (stats_median_ranks(e->rounds, 0.95, &lo, &hi, NULL)) {
+			e->lo = x[lo - 1];
+			e->hi = x[hi - 1];
+		}
+	}
+	free(x);
+	return true;
+}
+
+double estimate_width(const struct estimate *e)
+{
+	return (e->hi - e->lo) / 2 / e->median;
+}
+
+/* Two groups of rounds with nothing between: the largest gap is above 3 times
+ * the median distance to the median of the own group, and a quarter of the
+ * rounds lies on each side. (The MAD of all rounds would not do: two equal
+ * groups make it half the gap.) work: n numbers. */
+static bool is_bimodal(const double *sorted, size_t n, double *work)
+{
+	size_t at = 0;
+	double gap = 0;
+
+	for (size_t i = 1; i < n; i++)
+		if (sorted[i] - sorted[i - 1] > gap) {
+			gap = sorted[i] - sorted[i - 1];
+			at = i;
+		}
+	if (n < BIMODAL_ROUNDS_MIN || 4 * at < n || 4 * (n - at) < n)
+		return false;
+	double low = stats_median(sorted, at), high = stats_median(sorted + at, n - at);
+	for (size_t i = 0; i < n; i++)
+		work[i] = fabs(sorted[i] - (i < at ? low : high));
+	stats_sort(work, n);
+	return gap > 3 * stats_median(work, n) && gap > UNSTABLE_SHARE * low;
+}
+
+static void add_flag(struct summary *out, bool set, const char *name)
+{
+	size_t at = strlen(out->flags);
+
+	if (set)
+		snprintf(out->flags + at, sizeof out->flags - at, "%s%s", at ? ";" : "", name);
+}
+
+/* Statistics over rounds; `sorted` and `work` hold n numbers. */
+static void round_statistics(const struct result *r, const double *sorted, double *work, size_t n,
+                             struct summary_row *row, bool *autocorrelated, bool *bimodal)
+{
+	double mad = stats_mad(sorted, n, work);
+	size_t lo, hi;
+
+	row->time_median_ns = tidy(stats_median(sorted, n));
+	if (stats_median_ranks(n, 0.95, &lo, &hi, NULL)) {
+		row->time_ci95_lo_ns = tidy(sorted[lo - 1]);
+		row->time_ci95_hi_ns = tidy(sorted[hi - 1]);
+	}
+	row->time_mad_ns = tidy(mad);
+	*bimodal = is_bimodal(sorted, n, work);
+
+	size_t m = 0;
+	for (size_t i = 0; i < r->n_rounds; i++)
+		if (r->round[i].n)
+			work[m++] = r->round[i].value;
+	*autocorrelated = n >= ROUNDS_MIN && stats_autocorrelation(work, n) > LAG_LIMIT;
+}
+
+/* Median over rounds of one of their numbers, those that have it. */
+static double median_of_rounds(const struct result *r, size_t offset, double *work)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_rounds; i++) {
+		double x = *(const double *)((const char *)&r->round[i] + offset);
+		if (!isnan(x))
+			work[n++] = x;
+	}
+	stats_sort(work, n);
+	return n ? tidy(stats_median(work, n)) : NAN;
+}
+
+static void sample_statistics(const struct result *r, double *work, struct summary_row *row)
+{
+	size_t n = r->n_samples, clean = 0, with_cpu = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		work[i] = r->sample[i].wall;
+		clean += !r->sample[i].disturbed;
+	}
+	stats_sort(work, n);
+	row->clean_share = nearbyint(1e6 * (double)clean / (double)n) / 1e6;
+	row->time_min_ns = tidy(work[0]);
+	row->time_q1_ns = tidy(stats_quantile(work, n, 0.25));
+	row->time_q3_ns = tidy(stats_quantile(work, n, 0.75));
+	row->time_p95_ns = tidy(stats_quantile(work, n, 0.95));
+	row->time_all_median_ns = tidy(stats_median(work, n));
+	row->time_mean_ns = tidy(stats_mean(work, n));
+	for (size_t i = 0; i < n; i++)
+		if (!isnan(r->sample[i].cpu))
+			work[with_cpu++] = r->sample[i].cpu;
+	stats_sort(work, with_cpu);
+	if (with_cpu)
+		row->cpu_median_ns = tidy(stats_median(work, with_cpu));
+}
+
+static int64_t difference(int64_t a, int64_t b)
+{
+	return a == NA_INT || b == NA_INT ? NA_INT : a - b;
+}
+
+static void put_work(const struct result *r, struct summary_row *row)
+{
+	const struct raw_row *m = &r->memory, *a = &r->accuracy;
+
+	row->flops_useful = r->flops_useful;
+	row->flops_executed = r->flops_executed;
+	row->pairs_executed = r->pairs_executed;
+	row->bytes_model = r->bytes_model;
+	row->io_bytes = r->io_bytes;
+	row->ws_model_bytes = r->ws_model_bytes;
+	if (row->time_median_ns > 0) {
+		row->gflops_per_s = r->flops_executed / row->time_median_ns;
+		row->gbytes_per_s = r->bytes_model / row->time_median_ns;
+	}
+	if (r->bytes_model > 0)
+		row->intensity_flop_per_byte = r->flops_executed / r->bytes_model;
+
+	row->ws_tracked_bytes = m->ws_tracked_bytes;
+	row->rss_delta_bytes = difference(m->rss_peak_bytes, m->rss_base_bytes);
+	row->rss_resolution_bytes = m->rss_resolution_bytes;
+	row->untracked_bytes = difference(row->rss_delta_bytes, m->ws_tracked_bytes);
+	if (r->io_bytes != NA_INT && m->ws_tracked_bytes != NA_INT && r->llc_bytes > 0)
+		row->working_set_over_llc =
+			(double)(r->io_bytes + m->ws_tracked_bytes) / (double)r->llc_bytes;
+
+	row->err_impl_rel_fro = a->err_impl_rel_fro;
+	row->err_impl_bound = a->err_impl_bound;
+	row->err_exact_rel_fro = a->err_exact_rel_fro;
+	row->err_exact_max_abs = a->err_exact_max_abs;
+	row->err_exact_cos = a->err_exact_cos;
+	row->err_exact_nmse_u = a->err_exact_nmse_u;
+	row->err_rows = a->err_rows;
+	row->entropy_ratio = a->entropy_ratio;
+	row->clamped_rows = a->clamped_rows;
+}
+
+static bool leaks(const struct summary_row *row)
+{
+	if (row->untracked_bytes == NA_INT)
+		return false;
+	double allowed = fmax(LEAK_BYTES, LEAK_SHARE * (double)row->ws_tracked_bytes);
+	if (row->rss_resolution_bytes != NA_INT)
+		allowed = fmax(allowed, (double)row->rss_resolution_bytes);
+	return (double)row->untracked_bytes > allowed;
+}
+
+/* The clock rate changed during rounds, or was low from their start. */
+static void calibration_flags(const struct result *r, double best, bool *drift, bool *slow)
+{
+	size_t drifts = 0, slows = 0;
+
+	for (size_t i = 0; i < r->n_rounds; i++) {
+		drifts += fabs(r->round[i].cal_after / r->round[i].cal_before - 1) > CAL_DRIFT_SHARE;
+		slows += r->round[i].cal_before > best * (1 + CAL_SLOW_SHARE);
+	}
+	*drift = CAL_ROUNDS * drifts > r->n_rounds;
+	*slow = CAL_ROUNDS * slows > r->n_rounds;
+}
+
+/* In alphabetical order. */
+static void put_flags(const struct result *r, double best_cal, bool autocorrelated, bool bimodal,
+                      struct summary *out)
+{
+	const struct summary_row *row = &out->row;
+	bool timed = row->rounds > 0;
+	double half = (row->time_ci95_hi_ns - row->time_ci95_lo_ns) / 2;
+	bool single = false, drift, slow;
+
+	calibration_flags(r, best_cal, &drift, &slow);
+	for (size_t i = 0; i < r->n_rounds; i++)
+		single |= r->round[i].n == 1;
+	out->flags[0] = '\0';
+	add_flag(out, result_accuracy_missing(r), "accuracy_missing");
+	add_flag(out, autocorrelated, "autocorrelated");
+	add_flag(out, bimodal, "bimodal");
+	add_flag(out, drift, "cal_drift");
+	add_flag(out, slow, "cal_slow");
+	add_flag(out, timed && half > WIDE_SHARE * row->time_median_ns, "ci_wide");
+	add_flag(out, row->clamped_rows > 0, "clamped");
+	add_flag(out, timed && row->clean_share < CLEAN_SHARE, "disturbed");
+	add_flag(out, timed && row->rounds < ROUNDS_MIN, "few_rounds");
+	add_flag(out, leaks(row), "mem_leakpath");
+	add_flag(out, r->memory.rss_is_bound == 1, "rss_bound");
+	add_flag(out, single, "single_sample");
+	add_flag(out, r->throttled, "throttled");
+	add_flag(out, timed && !strcmp(r->key.cache, "cold") && row->time_median_ns < TIMER_LIMITED_NS,
+	         "timer_limited");
+	add_flag(out, r->unpinned, "unpinned");
+	add_flag(out, timed && MAD_TO_SIGMA * row->time_mad_ns > UNSTABLE_SHARE * row->time_median_ns,
+	         "unstable");
+	out->row.flags = out->flags;
+}
+
+bool summarize(const struct result *r, double best_cal, struct summary *out)
+{
+	struct summary_row *row = &out->row;
+	bool autocorrelated = false, bimodal = false;
+	size_t n;
+	double *sorted = sorted_rounds(r, &n);
+	double *work = malloc((r->n_samples + r->n_rounds + 1) * sizeof *work);
+	bool ok = sorted && work;
+
+	row_clear(&summary_table, row);
+	row->key = r->key;
+	row->status = status_names[result_status(r, &row->message)];
+	row->stop_reason = stop_names[r->stop];
+	row->rounds = (int64_t)n;
+	row->samples = (int64_t)r->n_samples;
+	row->calls = r->calls;
+	if (ok && n) {
+		round_statistics(r, sorted, work, n, row, &autocorrelated, &bimodal);
+		sample_statistics(r, work, row);
+		row->first_call_median_ns = median_of_rounds(r, offsetof(struct round, first_call), work);
+		row->prepare_ns = median_of_rounds(r, offsetof(struct round, prepare), work);
+	}
+	put_work(r, row);
+	put_flags(r, best_cal, autocorrelated, bimodal, out);
+	free(sorted);
+	free(work);
+	return ok;
+}
+
+double results_best_cal(const struct results *results)
+{
+	double best = NAN;
+
+	for (size_t i = 0; i < results->n; i++)
+		for (size_t k = 0; k < results->v[i].n_rounds; k++)
+			best = fmin(best, results->v[i].round[k].cal_before);
+	return best;
+}
+
+static bool write_all(int fd, const char *text, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, text, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		text += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+bool replace_file(const char *dir, const char *name, const char *text, size_t len, char *error)
+{
+	char temporary[4096], final[4096];
+	bool ok = false;
+
+	if (snprintf(temporary, sizeof temporary, "%s/.%s.new", dir, name) >= (int)sizeof temporary ||
+	    snprintf(final, sizeof final, "%s/%s", dir, name) >= (int)sizeof final)
+		return fail(error, "the path of %s is too long", name);
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd >= 0) {
+		ok = write_all(fd, text, len) && fsync(fd) == 0;
+		ok = close(fd) == 0 && ok;
+	}
+	ok = ok && rename(temporary, final) == 0;
+	if (!ok) {
+		fail(error, "cannot write %s: %s", final, strerror(errno));
+		unlink(temporary);
+		return false;
+	}
+	int directory = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory >= 0) {
+		fsync(directory); /* not every file system can; the file is whole anyway */
+		close(directory);
+	}
+	return true;
+}
+
+bool summary_write(const struct results *results, const char *dir, char *error)
+{
+	double best = results_best_cal(results);
+	struct text text = { 0 };
+	struct summary summary;
+	bool ok = true;
+
+	csv_write_header(&summary_table, &text);
+	for (size_t i = 0; i < results->n && ok; i++) {
+		ok = summarize(&results->v[i], best, &summary);
+		csv_write_row(&summary_table, &summary.row, &text);
+	}
+	ok = (ok && !text.failed) || fail(error, "out of memory");
+	ok = ok && replace_file(dir, "summary.csv", text.s, text.len, error);
+	text_free(&text);
+	return ok;
+}

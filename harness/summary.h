@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * One row a cell: estimates with intervals, flags, and summary.csv. Derived
+ * from raw.csv alone; can be thrown away and made again.
+ */
+#ifndef HARNESS_SUMMARY_H
+#define HARNESS_SUMMARY_H
+
+#include "results.h"
+
+/* The time of a cell: one number a round, no assumption on its distribution. */
+struct estimate {
+	size_t rounds;
+	double median, lo, hi; /* lo, hi NAN: too few rounds for 95 % */
+};
+
+/* False: no memory. */
+bool estimate_time(const struct result *result, struct estimate *estimate);
+
+/* Half-width of the interval as a share of the median; NAN without one. */
+double estimate_width(const struct estimate *estimate);
+
+/* A row and the texts it owns. */
+struct summary {
+	struct summary_row row;
+	char flags[256];
+};
+
+/* best_cal_ns: fastest calibration of the run, NAN if there is none. */
+bool summarize(const struct result *result, double best_cal_ns, struct summary *out);
+
+double results_best_cal(const struct results *results);
+
+/* Writes DIR/summary.csv: a temporary file, fsync, rename, fsync. */
+bool summary_write(const struct results *results, const char *dir, char *error);
+
+/* Replaces DIR/NAME by this text, whole or not at all. */
+bool replace_file(const char *dir, const char *name, const char *text, size_t len, char *error);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Refusals that hold for every variant, from its flags. */
+#include "support.h"
+
+#include <stdio.h>
+
+#include "accuracy.h"
+#include "layer.h"
+
+static const char *check(const struct cell *c, struct layer_plan *plan)
+{
+	static char text[512];
+	const struct attn_variant *v = c->variant;
+	double arg[ATTN_MAX_PARAMS];
+
+	*plan = (struct layer_plan){ 0 };
+	if (c->batch < 1 || c->heads < 1 || c->n_q < 1 || c->n_k < 1 || c->d < 1 || c->d_v < 1)
+		return "batch, heads, lengths and head sizes must be at least 1";
+	if (c->threads < 1 || c->threads > TEAM_MAX)
+		return "threads must be 1 to 256";
+	layer_resolve(c, arg);
+	unsigned flags = attn_flags(v, arg);
+	if (c->isa[0] && !attn_kern(c->isa))
+		snprintf(text, sizeof text, "this CPU or this build has no instruction set %s",
+		         c->isa);
+	else if (c->type != ATTN_F32)
+		snprintf(text, sizeof text, "%s is not supported by %s", cell_type_names[c->type],
+		         v->name);
+	else if (c->causal && !(flags & ATTN_CAUSAL))
+		snprintf(text, sizeof text, "%s has no causal form", v->name);
+	else if (!c->causal && !(flags & ATTN_BIDIRECTIONAL))
+		snprintf(text, sizeof text, "%s has only a causal form", v->name);
+	else if (c->n_q != c->n_k && !(flags & ATTN_CROSS))
+		snprintf(text, sizeof text, "%s needs as many keys as queries, not %zu and %zu",
+		         v->name, c->n_k, c->n_q);
+	else if (c->n_q != c->n_k && (flags & ATTN_TIED))
+		snprintf(text, sizeof text, "%s takes its keys from the queries: n_k must be n_q",
+		         v->name);
+	else
+		return layer_plan(c, plan);
+	return text;
+}
+
+const char *cell_refusal(const struct cell *cell)
+{
+	struct layer_plan plan;
+
+	return check(cell, &plan);
+}
+
+bool cell_predict(const struct cell *cell, struct cell_cost *cost, const char **why)
+{
+	struct layer_plan p;
+
+	*cost = (struct cell_cost){ 0 };
+	*why = check(cell, &p);
+	if (*why)
+		return false;
+	size_t extra = accuracy_bytes(cell);
+	*cost = (struct cell_cost){
+		.io_bytes = p.io,
+		.ws_bytes = p.work,
+		.flops_useful = p.flops_useful,
+		.flops_executed = p.flops_executed,
+		.n_exp = p.n_exp,
+		.pairs = p.pairs,
+		.bytes = p.bytes,
+	};
+	if (__builtin_add_overflow(p.io, p.work, &cost->peak_bytes) ||
+	    __builtin_add_overflow(cost->peak_bytes, extra, &cost->peak_bytes))
+		cost->peak_bytes = SIZE_MAX;
+	return true;
+}

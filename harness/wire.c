@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Jobs and outcomes on the way. */
+#include "wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *const status_names[] = {
+	"ok", "unsupported", "skipped_mem", "skipped_timeout", "oom", "timeout",
+	"crash", "bad_output", "inaccurate", "failed", NULL,
+};
+
+bool wire_pack(const struct job *job, struct wire_job *wire)
+{
+	const char *plugin = variant_plugin(job->cell.variant);
+
+	memset(wire, 0, sizeof *wire);
+	wire->abi = ATTN_ABI;
+	wire->job_size = sizeof(struct job);
+	wire->outcome_size = sizeof(struct outcome);
+	if (strlen(job->cell.variant->name) >= sizeof wire->variant)
+		return false;
+	strcpy(wire->variant, job->cell.variant->name);
+	strcpy(wire->plugin, plugin ? plugin : "");
+	strcpy(wire->sysroot, sysroot());
+	wire->job = *job;
+	wire->job.cell.variant = NULL;
+	return true;
+}
+
+const char *wire_unpack(const struct wire_job *wire, struct job *job)
+{
+	static char error[PLUGIN_ERROR_MAX];
+
+	if (wire->abi != ATTN_ABI || wire->job_size != sizeof(struct job) ||
+	    wire->outcome_size != sizeof(struct outcome))
+		return "the job is of another version of this program";
+	if (!sysroot_set(wire->sysroot))
+		return "the prefix of /proc and /sys is too long";
+	if (wire->plugin[0] && !plugin_load(wire->plugin, error))
+		return error;
+	*job = wire->job;
+	job->cell.variant = variant_find(wire->variant);
+	if (job->cell.variant)
+		return NULL;
+	snprintf(error, sizeof error, "there is no variant %.64s", wire->variant);
+	return error;
+}
+
+void outcome_clear(struct outcome *out)
+{
+	memset(out, 0, sizeof *out);
+	out->status = STATUS_FAILED;
+	out->life_ns = out->first_call_ns = out->prepare_ns = -1;
+	out->steal_ticks = out->throttled = out->freq_khz = -1;
+	out->cal_before_ns = out->cal_after_ns = -1;
+	out->ws_model_bytes = out->ws_tracked_bytes = -1;
+	out->rss_base_bytes = out->rss_peak_bytes = -1;
+	out->rss_resolution_bytes = out->rss_spread_bytes = -1;
+	out->err_impl_rel_fro = out->err_impl_bound = (double)NAN;
+	out->err_exact_rel_fro = out->err_exact_max_abs = (double)NAN;
+	out->err_exact_cos = out->err_exact_nmse_u = (double)NAN;
+	out->entropy_ratio = out->clamped_rows = (double)NAN;
+	out->err_rows = out->io_bytes = -1;
+	out->flops_useful = out->flops_executed = (double)NAN;
+	out->pairs_executed = out->bytes_model = (double)NAN;
+}

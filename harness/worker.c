@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The child side of a job: read it, bind, take memory, make the inputs, run
+ * one pass, look at what the variant did, report. */
+#include "worker.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "inputs.h"
+#include "metrics.h"
+#include "support.h"
+#include "wire.h"
+
+/* The descriptor for the outcome is moved this high: a variant that writes to
+ * or closes small numbers does not reach it by accident. */
+enum { HIGH_FD = 500 };
+
+bool worker_end(struct worker *w, enum status status, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	w->out->status = status;
+	vsnprintf(w->out->message, sizeof w->out->message, format, args);
+	va_end(args);
+	return false;
+}
+
+void worker_stage(struct worker *w, const char *stage)
+{
+	char text[WIRE_STAGE_MAX] = "";
+
+	snprintf(text, sizeof text, "%s", stage);
+	frame_write(w->out_fd, WIRE_STAGE, text, sizeof text);
+}
+
+bool worker_check(struct worker *w)
+{
+	const struct layer *l = &w->layer;
+	const struct cell *c = &l->cell;
+	size_t n = l->plan.total * c->n_q * c->d_v, row = c->n_q * c->d_v;
+
+	if (!arena_check(&w->arena))
+		return worker_end(w, STATUS_BAD_OUTPUT, "%s %s", c->variant->name,
+		                  w->arena.message);
+	if (layer_hash_inputs(l) != w->input_hash)
+		return worker_end(w, STATUS_BAD_OUTPUT, "%s changed its inputs", c->variant->name);
+	size_t i = first_nonfinite(l->out, n);
+	if (i < n)
+		return worker_end(w, STATUS_BAD_OUTPUT,
+		                  "the output is %g at batch %zu, head %zu, query %zu, channel %zu",
+		                  (double)l->out[i], i / row / c->heads, i / row % c->heads,
+		                  i % row / c->d_v, i % c->d_v);
+	return true;
+}
+
+/* The first product sets up what BLAS keeps for each thread that calls it. */
+struct warming {
+	double worst[TEAM_MAX];
+	bool refused[TEAM_MAX];
+};
+
+static void warm(void *arg, struct attn_team *me)
+{
+	struct warming *warming = arg;
+	float *work = malloc(ATTN_BLAS_SELFTEST_FLOATS * sizeof *work);
+
+	warming->refused[me->rank] = !work;
+	if (work)
+		warming->worst[me->rank] = attn_blas_selftest(work);
+	free(work);
+}
+
+static bool warm_blas(struct worker *w)
+{
+	struct warming warming = { .worst = { 0 } };
+
+	team_run(w->team, TEAM_FAST, warm, &warming);
+	for (size_t r = 0; r < team_size(w->team); r++) {
+		if (warming.refused[r])
+			return worker_end(w, STATUS_OOM, "no memory to try BLAS with");
+		if (!(warming.worst[r] <= 1))
+			return worker_end(w, STATUS_FAILED,
+			                  "OpenBLAS computes wrong products on this CPU (core %s, "
+			                  "%g times the rounding bound): set OPENBLAS_CORETYPE or "
+			                  "install another build", attn_blas_core(), warming.worst[r]);
+	}
+	return true;
+}
+
+/* Everything up to the first call. */
+static bool set_up(struct worker *w)
+{
+	const struct cell *cell = &w->job->cell;
+	struct layer_plan plan;
+	char error[INPUTS_ERROR_MAX];
+	const char *why = cell_refusal(cell);
+
+	if (!why)
+		why = layer_plan(cell, &plan);
+	if (why)
+		return worker_end(w, STATUS_UNSUPPORTED, "%s", why);
+	w->out->flops_useful = plan.flops_useful;
+	w->out->flops_executed = plan.flops_executed;
+	w->out->pairs_executed = plan.pairs;
+	w->out->bytes_model = plan.bytes;
+	w->out->io_bytes = (int64_t)plan.io;
+	w->out->ws_model_bytes = (int64_t)plan.work;
+
+	worker_stage(w, "start");
+	attn_blas_threads(1);
+	w->team = team_create(cell->threads, w->job->pinned ? w->job->cpus : NULL, &why);
+	if (!w->team)
+		return worker_end(w, STATUS_FAILED, "%u threads cannot be started: %s",
+		                  cell->threads, why);
+	w->out->unpinned = team_unpinned(w->team) > 0;
+	if (!arena_create(&w->arena, layer_room(&plan, cell)))
+		return worker_end(w, STATUS_OOM, "%s", w->arena.message);
+	w->arena.fail_at = w->job->fail_alloc;
+	const struct kern *kern = cell->isa[0] ? attn_kern(cell->isa) : attn_kern_best();
+	if (!layer_create(&w->layer, cell, &plan, kern, w->team, &w->arena))
+		return worker_end(w, STATUS_OOM, "%s", w->arena.message);
+	w->out->ws_tracked_bytes = (int64_t)(w->arena.peak - plan.io);
+	worker_stage(w, "inputs");
+	if (!inputs_fill(&w->layer, w->job->cache_dir, error))
+		return worker_end(w, STATUS_UNSUPPORTED, "%s", error);
+	w->input_hash = layer_hash_inputs(&w->layer);
+	return warm_blas(w);
+}
+
+static void run(struct worker *w)
+{
+	static bool (*const passes[])(struct worker *) = { pass_time, pass_memory, pass_accuracy };
+
+	if (w->job->pass == PASS_MEMORY)
+		memory_prepare();
+	if (set_up(w) && passes[w->job->pass](w))
+		w->out->status = STATUS_OK;
+	team_destroy(w->team);
+	arena_destroy(&w->arena);
+}
+
+int worker_main(int in_fd, int out_fd)
+{
+	static struct wire_job wire;
+	static struct job job;
+	static struct outcome out;
+	struct worker w = { .job = &job, .out = &out };
+
+	signal(SIGPIPE, SIG_IGN);
+	outcome_clear(&out);
+	w.out_fd = fcntl(out_fd, F_DUPFD_CLOEXEC, HIGH_FD);
+	if (w.out_fd >= 0)
+		close(out_fd);
+	else
+		w.out_fd = out_fd;
+	const char *why = frame_read(in_fd, WIRE_JOB, &wire, sizeof wire);
+	close(in_fd);
+	if (!why)
+		why = wire_unpack(&wire, &job);
+	if (why)
+		worker_end(&w, STATUS_FAILED, "the worker did not get its job: %s", why);
+	else
+		run(&w);
+	bool sent = frame_write(w.out_fd, WIRE_OUTCOME, &out, sizeof out);
+	close(w.out_fd);
+	return sent ? 0 : 1;
+}

@@ -1,0 +1,620 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line from outside: exit codes, messages, files, resume, faults."""
+
+import collections
+import csv
+import json
+import os
+import pathlib
+import pty
+import random
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = os.environ.get("ATTNBENCH", str(ROOT / "attnbench"))
+LIMIT = 120  # seconds: no test waits for a hanging program
+FAST = ["--rounds", "2", "--samples", "3"]
+
+pytestmark = pytest.mark.skipif(not os.access(PROGRAM, os.X_OK), reason="build attnbench first")
+
+
+def call(*args, cwd=ROOT, env=None, **more):
+    more.setdefault("timeout", LIMIT)
+    return subprocess.run([PROGRAM, *map(str, args)], cwd=cwd, env={**os.environ, **(env or {})},
+                          capture_output=True, text=True, **more)
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def run(out, *args, code=0, **more):
+    done = call("run", "--out", out, *args, **more)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory):
+    """The plug-in of faults, built for this test."""
+    so = tmp_path_factory.mktemp("plugin") / "faulty.so"
+    cc = os.environ.get("CC", "cc")
+    subprocess.run([cc, "-std=c17", "-D_GNU_SOURCE", "-O1", "-fPIC", "-shared", "-o", so,
+                    ROOT / "tests" / "faulty.c", "-lm", "-pthread"], check=True)
+    return so
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """One finished run, for tests that only look."""
+    out = tmp_path_factory.mktemp("small") / "run"
+    done = run(out, "--variant", "full,flash,linear-elu", "--n", "32,64", "--d", 16, "--rounds", 6,
+               "--samples", 3)
+    return out, done
+
+
+# --- use ---------------------------------------------------------------------
+
+WRONG = [
+    ([], "usage"),
+    (["lst"], "there is no verb 'lst'; did you mean 'list'?"),
+    (["run"], "give --variant"),
+    (["run", "--varaint", "full"], "did you mean '--variant'?"),
+    (["run", "--variant"], "--variant needs a value"),
+    (["run", "--variant", "flsh"], "--variant: there is no variant 'flsh'; did you mean 'flash'?"),
+    (["run", "--variant", "performer:mm=3"], "performer has no parameter 'mm'"),
+    (["run", "--variant", "performer:m=1"], "out of range: from 2"),
+    (["run", "--variant", "full", "--n", "12.5"], "--n: '12.5' is not a whole number"),
+    (["run", "--variant", "full", "--n", "256..512"], ":x2 to double"),
+    (["run", "--variant", "full", "--data", "gaus"], "--data: "),
+    (["run", "--variant", "full", "--isa", "avx3"], "--isa: there is no instruction set 'avx3'"),
+    (["run", "--variant", "full", "--dtype", "f64"], "'f64' is none of f32, bf16, f16"),
+    (["run", "--variant", "full", "--timeout", "soon"], "--timeout: 'soon'"),
+    (["run", "--variant", "full", "--profile", "qick"], "did you mean 'quick'?"),
+    (["run", "nowhere.ini"], "cannot open the sweep file nowhere.ini"),
+    (["run", "a.ini", "b.ini"], "takes one sweep file"),
+    (["run", "--plugin", "nowhere.so", "--variant", "full"], "--plugin: "),
+    (["list", "flsh"], "did you mean 'flash'?"),
+    (["list", "--columns", "xml"], "'xml' is none of"),
+    (["show"], "show wants one directory"),
+    (["show", "/nowhere"], "cannot open /nowhere/raw.csv"),
+    (["doctor", "now"], "doctor takes no argument"),
+]
+
+
+@pytest.mark.parametrize("args,message", WRONG)
+def test_wrong_use(args, message):
+    done = call(*args)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("verb", ["list", "plan", "run", "show", "doctor"])
+def test_help(verb):
+    done = call(verb, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert "--help" in done.stdout
+    assert all(len(line) <= 130 for line in done.stdout.splitlines())
+
+
+def test_version_and_usage():
+    assert re.fullmatch(r"attnbench \d+\.\d+\.\d+\n", call("--version").stdout)
+    usage = call("--help")
+    assert usage.returncode == 0
+    for verb in ["list", "plan", "run", "show", "doctor", "report", "compare", "fit", "lint"]:
+        assert f"  {verb} " in usage.stdout
+
+
+def test_sweep_file_errors(tmp_path):
+    sweep = tmp_path / "s.ini"
+    for text, message in [
+        ("variant = full\nprofle = quick\n", "s.ini:2:1: 'profle' is not an option; did you mean 'profile'?"),
+        ("variant = full,\n  flsh\n", "s.ini:2:3: variant: there is no variant 'flsh'"),
+        ("variant = full\nn = 64, 12x\n", "s.ini:2:9: n: '12x' is not a number"),
+        ("variant = full\n[a]\nbudget = 5\n", "move it to the top"),
+        ("[empty]\nn = 4\n", "section [empty]: no variant is named"),
+    ]:
+        sweep.write_text(text)
+        done = call("plan", sweep)
+        assert done.returncode == 2
+        assert message in done.stderr, done.stderr
+
+
+# --- list, plan --------------------------------------------------------------
+
+def test_list():
+    table = list(csv.DictReader(call("list", "--format", "csv").stdout.splitlines()))
+    assert len(table) >= 14
+    assert {"exact", "sparse", "linear", "low-rank", "recurrent"} <= {row["family"] for row in table}
+    for row in table:
+        assert row["title"] and row["family"] and row["complexity"]
+        one = call("list", row["variant"])
+        assert one.returncode == 0 and row["title"] in one.stdout
+    assert "| full |" in call("list", "--format", "md").stdout
+    assert "gauss" in call("list", "--inputs").stdout
+    assert "scalar" in call("list", "--isa").stdout
+    assert json.loads(call("list", "--format", "json").stdout)[0]["variant"] == table[0]["variant"]
+
+
+def test_schemas_are_current():
+    for name, columns in [("raw", "json-raw"), ("summary", "json-summary")]:
+        printed = call("list", "--columns", columns).stdout
+        json.loads(printed)
+        assert (ROOT / "results" / "schema" / f"{name}.json").read_text() == printed, \
+            f"run: ./attnbench list --columns {columns} > results/schema/{name}.json"
+
+
+def test_column_documentation_is_current():
+    text = (ROOT / "results" / "README.md").read_text()
+    begin, end = "<!-- columns -->\n", "<!-- end of columns -->"
+    assert text.split(begin)[1].split(end)[0] == call("list", "--columns", "md").stdout, \
+        "put the output of `./attnbench list --columns md` between the two comments"
+
+
+def test_plan():
+    done = call("plan", "--variant", "full,flash,linformer", "--n", "64,8192", "--causal", 1,
+                "--memory", "64MiB", "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    table = list(csv.DictReader(done.stdout.splitlines()))
+    assert len(table) == 6
+    state = {(row["variant"], int(row["n_k"])): row for row in table}
+    assert state["full", 64]["status"] == "ok" and float(state["full", 64]["predicted_call_ns"]) > 0
+    assert state["full", 8192]["status"] == "skipped_mem"
+    assert "67108864 bytes" in state["full", 8192]["message"]
+    assert state["full", 8192]["predicted_peak_bytes"] + " bytes" in state["full", 8192]["message"]
+    assert state["flash", 8192]["status"] == "ok"
+    assert state["linformer", 64]["status"] == "unsupported" and state["linformer", 64]["message"]
+    text = call("plan", "--variant", "full,flash", "--n", 64).stdout
+    assert "2 cells in 1 shapes: 2 to run" in text and "6 rounds" in text
+
+
+def test_plan_of_the_default_sweep():
+    done = call("plan", "harness/sweeps/default.ini", "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    table = list(csv.DictReader(done.stdout.splitlines()))
+    assert len(table) == 14 * 7
+    assert {row["status"] for row in table} == {"ok"}
+    assert {row["input_kind"] for row in table} == {"gauss:sigma=1", "real:minilm"}
+
+
+def test_plan_on_another_machine():
+    env = {"HWLOC_SYNTHETIC": "numa:2 core:32 pu:1"}
+    args = ["plan", "--variant", "flash", "--n", 64, "--threads", "64,65", "--format", "csv"]
+    table = list(csv.DictReader(call(*args, env=env).stdout.splitlines()))
+    assert [row["status"] for row in table] == ["ok", "unsupported"]
+    assert "more than the 64 CPUs" in table[1]["message"]
+
+
+# --- run ---------------------------------------------------------------------
+
+def check_against_schema(path, name):
+    schema = {f["name"]: f for f in json.loads((ROOT / "results" / "schema" / f"{name}.json").read_text())["fields"]}
+    table = rows(path)
+    with open(path, newline="") as file:
+        assert next(csv.reader(file)) == list(schema)
+    for row in table:
+        for column, value in row.items():
+            kind = schema[column]["type"]
+            if value == "":
+                continue
+            if kind == "integer":
+                int(value)
+            elif kind == "number":
+                float(value)
+            elif kind == "boolean":
+                assert value in ("0", "1")
+            if "constraints" in schema[column]:
+                assert value in schema[column]["constraints"]["enum"]
+    return table
+
+
+def test_run(small):
+    out, done = small
+    raw = check_against_schema(out / "raw.csv", "raw")
+    summary = check_against_schema(out / "summary.csv", "summary")
+    assert len(summary) == 6
+    for row in summary:
+        assert row["status"] == "ok" and row["stop_reason"] == "max_rounds"
+        assert row["rounds"] == "6" and row["samples"] == "18"
+        low, mid, high = (float(row[c]) for c in ["time_ci95_lo_ns", "time_median_ns", "time_ci95_hi_ns"])
+        assert 0 < low <= mid <= high
+        assert int(row["ws_tracked_bytes"]) > 0 and int(row["rss_delta_bytes"]) >= 0
+        assert 0 < float(row["err_impl_rel_fro"]) <= float(row["err_impl_bound"])
+        assert float(row["err_exact_rel_fro"]) <= (5e-6 if row["family"] == "exact" else 10)
+        assert row["roof_share"] == "" and row["energy_uj"] == ""  # not measured is not 0
+    groups = collections.Counter((r["cell_id"], r["pass"], r["round"]) for r in raw)
+    assert set(groups.values()) == {1, 3}
+    assert len(groups) == 6 * (2 + 6)
+    for row in raw:
+        assert row["schema_version"] == "1" and row["run_id"] == raw[0]["run_id"]
+    record = json.loads((out / "run.json").read_text())
+    assert record["status"] == "complete" and record["counts"] == {"planned": 6, "ok": 6}
+    assert record["config"]["options"]["n"] == "32,64"
+    assert record["config"]["options"]["heads"] == "1"
+    assert record["machine"]["cpu_model"] and record["blas"]["config"] and record["sensors"]
+    assert record["sessions"][0]["end"]
+    assert "<topology" in (out / "topology.xml").read_text()
+    assert "complete" in (out / "events.log").read_text()
+    assert "full" in done.stdout and "err exact" in done.stdout
+    assert "round 6 of 6" in done.stderr and "\033" not in done.stderr + done.stdout
+
+
+def test_every_round_has_every_place(small):
+    """Within a shape the order of a round is a permutation, and positions tell it."""
+    raw = [r for r in rows(small[0] / "raw.csv") if r["pass"] == "time" and r["sample"] == "0"]
+    for number in range(6):
+        positions = [int(r["position"]) for r in raw if r["round"] == str(number)]
+        assert sorted(positions) == list(range(6))
+        starts = [int(r["t_start_ns"]) for r in sorted(
+            (r for r in raw if r["round"] == str(number)), key=lambda r: int(r["position"]))]
+        assert starts == sorted(starts)
+
+
+def test_show(small):
+    out, done = small
+    shown = call("show", out)
+    assert shown.returncode == 0
+    assert shown.stdout == done.stdout
+    table = list(csv.DictReader(call("show", out, "--format", "csv").stdout.splitlines()))
+    assert {r["baseline"] for r in table} == {"full"}
+    for row in table:
+        if row["variant"] == "full":
+            assert row["verdict"] == ""
+        else:
+            assert row["verdict"] in {"FASTER", "SLOWER", "SAME", "UNCLEAR"}
+            assert float(row["speedup_ci_lo"]) <= float(row["speedup"]) <= float(row["speedup_ci_hi"])
+    assert "| variant |" in call("show", out, "--format", "md").stdout
+    assert {r["baseline"] for r in csv.DictReader(
+        call("show", out, "--format", "csv", "--baseline", "flash").stdout.splitlines())} == {"flash"}
+    coloured = call("show", out, "--color", "always").stdout
+    assert re.sub(r"\033\[\d*m", "", coloured) == shown.stdout
+
+
+def test_the_same_command_again_measures_nothing(small):
+    out, _ = small
+    before = (out / "raw.csv").read_bytes()
+    again = run(out, "--variant", "full,flash,linear-elu", "--n", "32,64", "--d", 16, "--rounds", 6,
+                "--samples", 3)
+    assert (out / "raw.csv").read_bytes() == before
+    assert "full" in again.stdout
+    assert len(json.loads((out / "run.json").read_text())["sessions"]) >= 2
+
+
+def test_another_plan_is_refused(tmp_path):
+    out = tmp_path / "run"
+    args = ["--variant", "flash", "--n", 16, *FAST]
+    run(out, *args)
+    before = (out / "raw.csv").read_bytes()
+    done = run(out, "--variant", "flash", "--n", "16,32", *FAST, code=3)
+    assert "another plan" in done.stderr and "--fresh" in done.stderr
+    assert (out / "raw.csv").read_bytes() == before
+    run(out, "--variant", "flash", "--n", "16,32", *FAST, "--fresh")
+    assert {r["n_k"] for r in rows(out / "summary.csv")} == {"16", "32"}
+    kept = list(out.glob("raw.csv.2*"))
+    assert len(kept) == 1 and kept[0].read_bytes() == before
+    # Another build or machine is refused as well.
+    record = json.loads((out / "run.json").read_text())
+    for part, key, words in [("build", "program_hash", "another build"), ("machine", "host_id", "another machine")]:
+        changed = json.loads(json.dumps(record))
+        changed[part][key] = "0" * 16
+        (out / "run.json").write_text(json.dumps(changed))
+        assert words in run(out, "--variant", "flash", "--n", "16,32", *FAST, code=3).stderr
+    (out / "run.json").unlink()
+    assert "nobody knows" in run(out, "--variant", "flash", "--n", "16,32", *FAST, code=3).stderr
+
+
+def test_rerun(tmp_path):
+    out = tmp_path / "run"
+    args = ["--variant", "flash,full", "--n", 16, *FAST]
+    run(out, *args)
+    first = {r["variant"]: r["time_mean_ns"] for r in rows(out / "summary.csv")}
+    run(out, *args, "--rerun", "flash")
+    again = {r["variant"]: r["time_mean_ns"] for r in rows(out / "summary.csv")}
+    assert first["full"] == again["full"] and first["flash"] != again["flash"]
+    raw = rows(out / "raw.csv")
+    assert [r["variant"] for r in raw if r["pass"] == "reset"] == ["flash"]
+
+
+def test_sweep_file(tmp_path):
+    sweep = tmp_path / "s.ini"
+    sweep.write_text("rounds = 2\nsamples = 3\nd = 8\n[one]\nvariant = flash\nn = 8, 16\n"
+                     "[two]\nvariant = performer:m=8|16\nn = 8\ndata = gauss:sigma=2\n")
+    out = tmp_path / "run"
+    run(out, sweep)
+    table = rows(out / "summary.csv")
+    assert {(r["variant"], r["n_k"], r["input_kind"]) for r in table} == {
+        ("flash", "8", "gauss:sigma=1"), ("flash", "16", "gauss:sigma=1"),
+        ("performer", "8", "gauss:sigma=2")}
+    assert len(table) == 4
+    record = json.loads((out / "run.json").read_text())
+    assert record["sweep"]["text"] == sweep.read_text()
+    assert [g["section"] for g in record["config"]["groups"]] == ["one", "two"]
+
+
+def test_default_directory(tmp_path):
+    done = call("run", "--variant", "flash", "--n", 8, *FAST, "--name", "quick-look", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (made,) = (tmp_path / "results").iterdir()
+    assert re.fullmatch(r"\d{8}T\d{6}Z-quick-look", made.name)
+
+
+# --- kills and locks ---------------------------------------------------------
+
+def time_groups(out):
+    """(cell, pass, round) -> number of rows."""
+    return collections.Counter((r["cell_id"], r["pass"], r["round"]) for r in rows(out / "raw.csv"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_at_any_moment(tmp_path, seed):
+    chance = random.Random(seed)
+    args = ["run", "--variant", "full,flash,linear-elu", "--n", "16,32", "--d", "16", "--rounds", "3",
+            "--samples", "3", "--out", str(tmp_path / "killed")]
+    whole = tmp_path / "whole"
+    run(whole, *args[1:-2])
+    for _ in range(6):
+        child = subprocess.Popen([PROGRAM, *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            child.wait(chance.uniform(0.01, 0.9))
+        except subprocess.TimeoutExpired:
+            child.kill()
+        child.wait()
+        raw = tmp_path / "killed" / "raw.csv"
+        if raw.exists() and chance.random() < 0.5:  # and the power fails in a write
+            with open(raw, "r+b") as file:
+                size = file.seek(0, 2)
+                file.truncate(max(0, size - chance.randrange(1, 400)))
+    # A file cut into the middle of what run.json knows is still ours.
+    done = call(*args)
+    assert done.returncode == 0, done.stderr
+    killed, expected = time_groups(tmp_path / "killed"), time_groups(whole)
+    assert killed == expected
+    ids = lambda out: [(r["cell_id"], r["status"], r["rounds"], r["samples"]) for r in rows(out / "summary.csv")]
+    assert sorted(ids(tmp_path / "killed")) == sorted(ids(whole))
+    calls = collections.defaultdict(set)
+    for r in rows(tmp_path / "killed" / "raw.csv"):
+        if r["pass"] == "time":
+            calls[r["cell_id"]].add(r["calls_base"])
+    assert all(len(c) == 1 for c in calls.values())  # frozen in the first round
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def test_two_runs_on_one_directory(tmp_path):
+    out = tmp_path / "run"
+    args = ["--variant", "flash", "--n", "64", "--rounds", "200", "--samples", "3"]
+    first = subprocess.Popen([PROGRAM, "run", *args, "--out", str(out)], stderr=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: (out / "run.json").exists())
+        second = run(out, *args, code=3)
+        assert f"process {first.pid} " in second.stderr or "another process" in second.stderr
+        assert "--out" in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_interrupt_and_go_on(tmp_path):
+    out = tmp_path / "a run"  # a blank, for the command that is printed
+    args = ["run", "--variant", "full,flash", "--n", "32,64", "--rounds", "5", "--samples", "3"]
+    child = subprocess.Popen([PROGRAM, *args, "--out", str(out)], stderr=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: (out / "raw.csv").exists() and len(rows(out / "raw.csv")) > 6)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=LIMIT)
+    assert child.returncode == 130
+    assert "to go on:" in err
+    record = json.loads((out / "run.json").read_text())
+    assert record["status"] == "interrupted"
+    assert (out / "summary.csv").exists()
+    command = err.split("to go on:\n")[1].strip()
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    groups = time_groups(out)
+    assert len(groups) == 4 * (2 + 5)
+    assert json.loads((out / "run.json").read_text())["status"] == "complete"
+
+
+def test_interrupt_twice(tmp_path, faulty):
+    out = tmp_path / "run"
+    child = subprocess.Popen([PROGRAM, "run", "--plugin", str(faulty), "--variant", "faulty:how=spin",
+                              "--n", "16", "--timeout", "60", "--out", str(out)], stderr=subprocess.PIPE,
+                             stdout=subprocess.DEVNULL, text=True)
+    wait_for(lambda: (out / "topology.xml").exists())
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert child.poll() is None  # it waits for its worker
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert rows(out / "raw.csv") == []
+
+
+def test_budget(tmp_path):
+    out = tmp_path / "run"
+    args = ["--variant", "full,flash", "--n", "32,64", *FAST]
+    done = run(out, *args, "--budget", "1ms", code=1)
+    assert "the budget of the run is spent" in done.stderr
+    table = rows(out / "summary.csv")
+    assert len(table) == 4 and {r["stop_reason"] for r in table} == {"run_budget"}
+    run(out, *args)
+    table = rows(out / "summary.csv")
+    assert {(r["status"], r["stop_reason"], r["rounds"]) for r in table} == {("ok", "max_rounds", "2")}
+    assert {r["message"] for r in table} == {""}
+
+
+# --- faults ------------------------------------------------------------------
+
+def test_faults(tmp_path, faulty):
+    out = tmp_path / "run"
+    done = run(out, "--plugin", faulty, "--variant",
+               "flash,faulty:how=segv|nan|oob|abort|exit|none:at=32", "--n", "16,32,64", *FAST, code=1)
+    status = {(r["variant"], r["params"].split(":")[0], r["n_k"]): r for r in rows(out / "summary.csv")}
+    assert len(status) == 3 + 6 * 3
+    for how, expected, message in [("segv", "crash", "signal 11"), ("abort", "crash", "signal 6"),
+                                   ("nan", "bad_output", "nan"), ("oob", "bad_output", "past the end"),
+                                   ("exit", "crash", "exit code 3")]:
+        row = status["faulty", f"how={how}", "32"]
+        assert row["status"] == expected and row["stop_reason"] == "failed"
+        assert message in row["message"].lower()
+        assert row["time_median_ns"] == ""
+        for n in ["16", "64"]:
+            assert status["faulty", f"how={how}", n]["status"] == "ok"
+    assert status["faulty", "how=none", "32"]["status"] == "ok"
+    assert all(r["status"] == "ok" for (v, _, _), r in status.items() if v == "flash")
+    assert "5 of 21 cells failed" in done.stderr
+    assert "about to dereference" in (out / "events.log").read_text()
+    assert "crash: killed by signal 11" in done.stdout
+    # They stay failed, until asked to try again.
+    before = (out / "raw.csv").stat().st_size
+    args = ["--plugin", faulty, "--variant", "flash,faulty:how=segv|nan|oob|abort|exit|none:at=32",
+            "--n", "16,32,64", *FAST]
+    run(out, *args, code=1)
+    assert (out / "raw.csv").stat().st_size == before
+    run(out, *args, "--retry-failed", code=1)
+    assert sum(r["pass"] == "reset" for r in rows(out / "raw.csv")) == 5
+
+
+def test_timeouts_end_larger_cells(tmp_path, faulty):
+    out = tmp_path / "run"
+    start = time.monotonic()
+    run(out, "--plugin", faulty, "--variant", "faulty:how=spin,flash", "--n", "16,32,64,128",
+        "--timeout", "1", *FAST, code=1)
+    assert time.monotonic() - start < 60
+    table = {(r["variant"], r["n_k"]): r for r in rows(out / "summary.csv")}
+    assert [table["faulty", n]["status"] for n in ["16", "32", "64", "128"]] == \
+        ["timeout", "timeout", "skipped_timeout", "skipped_timeout"]
+    assert "timed out on cells that are smaller" in table["faulty", "128"]["message"]
+    assert all(table["flash", n]["status"] == "ok" for n in ["16", "32", "64", "128"])
+
+
+def test_inaccurate_is_timed(tmp_path, faulty):
+    out = tmp_path / "run"
+    run(out, "--plugin", faulty, "--variant", "faulty:how=wrong", "--n", 16, *FAST, code=1)
+    (row,) = rows(out / "summary.csv")
+    assert row["status"] == "inaccurate" and float(row["time_median_ns"]) > 0
+    assert float(row["err_impl_rel_fro"]) > float(row["err_impl_bound"])
+
+
+def test_memory_limit(tmp_path):
+    out = tmp_path / "run"
+    done = run(out, "--variant", "full,flash", "--n", "64,2048", "--memory", "16MiB", "--rounds", 1,
+               "--samples", 1)
+    table = {(r["variant"], r["n_k"]): r for r in rows(out / "summary.csv")}
+    assert table["full", "2048"]["status"] == "skipped_mem"
+    assert table["full", "2048"]["stop_reason"] == "skipped"
+    numbers = [int(x) for x in re.findall(r"\((\d+) bytes\)", table["full", "2048"]["message"])]
+    assert len(numbers) == 2 and numbers[0] > numbers[1] == 16 << 20
+    assert table["flash", "2048"]["status"] == "ok" and table["full", "64"]["status"] == "ok"
+    assert "skipped_mem" in done.stdout
+
+
+def test_unwritable_directory(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = call("run", "--variant", "flash", "--n", 8, "--out", tmp_path / "file" / "x")
+    assert done.returncode == 3 and "cannot make the directory" in done.stderr
+    done = call("run", "--variant", "flash", "--n", 8, "--out", tmp_path / "file")
+    assert done.returncode == 3 and "is not a directory" in done.stderr
+
+
+def test_damaged_raw_file(tmp_path):
+    out = tmp_path / "run"
+    run(out, "--variant", "flash", "--n", 8, *FAST)
+    text = (out / "raw.csv").read_text().replace(",memory,", ",memry,")
+    (out / "raw.csv").write_text(text)
+    done = run(out, "--variant", "flash", "--n", 8, *FAST, code=3)
+    assert "row 2" in done.stderr and "'memry' is none of" in done.stderr
+    assert (out / "raw.csv").read_text() == text
+
+
+# --- terminals, pipes, Python ------------------------------------------------
+
+def on_terminal(term, *args):
+    """Runs with stderr on a terminal 60 columns wide; returns code and what it got."""
+    main, other = pty.openpty()
+    import fcntl
+    import struct
+    import termios
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    child = subprocess.Popen([PROGRAM, *map(str, args)], stderr=other, stdout=subprocess.DEVNULL,
+                             env={**os.environ, "TERM": term})
+    os.close(other)
+    got = b""
+    while True:
+        ready, _, _ = select.select([main], [], [], LIMIT)
+        assert ready
+        try:
+            some = os.read(main, 65536)
+        except OSError:  # the other end is closed
+            some = b""
+        if not some:
+            break
+        got += some
+    os.close(main)
+    return child.wait(LIMIT), got.decode()
+
+
+def test_progress_on_a_terminal(tmp_path):
+    code, text = on_terminal("xterm", "run", "--variant", "full,flash", "--n", "16,32", *FAST, "--out",
+                             tmp_path / "a")
+    assert code == 0
+    assert "\033[?25l" in text and text.rstrip().endswith("\033[?25h")
+    lines = [line for line in re.split(r"\r|\n|\033\[K|\033\[\?25.", text) if "[" in line and "/" in line]
+    assert lines and all(len(line) < 60 for line in lines if line.startswith("["))
+    code, text = on_terminal("dumb", "run", "--variant", "flash", "--n", "16", *FAST, "--out", tmp_path / "b")
+    assert code == 0 and "\033" not in text and "round 2 of 2" in text
+
+
+def test_closed_streams(tmp_path):
+    done = subprocess.run(f"'{PROGRAM}' run --variant flash --n 8 --rounds 1 --samples 1 --out '{tmp_path}/a' 2>&-",
+                          shell=True, capture_output=True, timeout=LIMIT)
+    assert done.returncode == 0
+    done = subprocess.run(f"'{PROGRAM}' list > /dev/full", shell=True, capture_output=True, text=True,
+                          timeout=LIMIT)
+    assert done.returncode == 3 and "stdout" in done.stderr
+    raw = rows(tmp_path / "a" / "raw.csv")
+    assert len(raw) == 3
+
+
+def test_doctor():
+    done = call("doctor")
+    assert done.returncode == 0, done.stderr
+    for word in ["CPUs", "BLAS", "memory", "noise", "Sensors"]:
+        assert word in done.stdout
+
+
+def test_doctor_without_proc(tmp_path):
+    done = call("doctor", "--sysroot", tmp_path)
+    assert done.returncode == 0 and "unknown CPU" in done.stdout
+
+
+def test_python_verbs_need_the_environment(tmp_path):
+    """A copy of the program beside a plots/ without .venv says what to do."""
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "__main__.py").write_text("import sys; print(sys.argv[1:]); sys.exit(4)\n")
+    program = tmp_path / "attnbench"
+    shutil.copy(PROGRAM, program)
+    done = subprocess.run([program, "report", "D"], capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 3 and "make deps" in done.stderr
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    done = subprocess.run([program, "compare", "A", "B", "--x"], capture_output=True, text=True,
+                          cwd="/", timeout=LIMIT)
+    assert done.returncode == 4 and done.stdout == "['compare', 'A', 'B', '--x']\n"

@@ -33,6 +33,8 @@ static const struct verb verbs[] = {
 	{ "run", "[SWEEP.ini]", "measure; the same command again goes on where it ended", VERB_RUN, true,
 	  NULL },
 	{ "show", "DIR", "the table of a run", VERB_SHOW, false, show_verb },
+	{ "roof", "", "the ceilings of this machine: arithmetic, memory, exponentials", VERB_ROOF, false,
+	  roof_verb },
 	{ "doctor", "", "what disturbs measurements here, and what to do", VERB_DOCTOR, false, doctor_verb },
 	{ "verify", "", "does every variant do what its definition says? all properties, all kernels",
 	  VERB_VERIFY, false, NULL },

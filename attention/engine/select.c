@@ -27,8 +27,19 @@ static float pivot(float *x, size_t n)
 	return *b;
 }
 
+static float largest(const float *x, size_t n)
+{
+	float max = x[0];
+
+	for (size_t i = 1; i < n; i++)
+		max = x[i] > max ? x[i] : max;
+	return max;
+}
+
 float select_kth_largest(float *x, size_t n, size_t k)
 {
+	if (k == 1)
+		return largest(x, n);
 	while (n > 1) {
 		float p = pivot(x, n);
 		size_t i = 0, j = n - 1;

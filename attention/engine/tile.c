@@ -165,12 +165,13 @@ void tile_resume(struct tile *t, const float *out, size_t ldo, const float *lse)
 {
 	size_t lanes = t->call->kern->lanes;
 
+	t->call->kern->transpose(t->k.acc, lanes, out, ldo, t->rows, t->k.d_v);
 	for (size_t r = 0; r < t->rows; r++) {
 		bool empty = !(lse[r] > -INFINITY);
 		t->k.max[r] = empty ? KERN_NO_MAX : lse[r] * KERN_LOG2E;
 		t->k.sum[r] = empty ? 0 : 1;
-		for (size_t c = 0; c < t->k.d_v; c++)
-			t->k.acc[c * lanes + r] = empty ? 0 : out[r * ldo + c];
+		for (size_t c = 0; empty && c < t->k.d_v; c++)
+			t->k.acc[c * lanes + r] = 0;
 	}
 }
 

@@ -8,16 +8,14 @@
  * l = sqrt n. Child, Gray, Radford, Sutskever 2019, arXiv 1904.10509. mode=union is
  * the merged head; split gives A1 to even and A2 to odd heads.
  *
- * A2 of one residue mod l is dense attention on the subsequence r, r + l, ...:
- * its keys are gathered, since rows a multiple of 4 KiB apart would share one set
- * of the cache, and run through the tile engine. A1 then resumes from that result
- * without offsets 0 and l, which A2 holds already.
+ * A2 of one residue mod l is dense attention on the subsequence r, r + l, ...
+ * A1 then resumes from that result without offsets 0 and l, which A2 holds
+ * already.
  */
+#include "../engine/residue.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
-
-#include <string.h>
 
 enum { L, MODE };
 enum { UNION, SPLIT, A1, A2 };
@@ -63,23 +61,13 @@ static void band_after(const struct attn_shape *s, const double *arg, size_t i, 
 	*hi = i + reach + 1 < s->n_k ? i + reach + 1 : s->n_k;
 }
 
-/* Tokens of residue class r. */
-static size_t class_size(size_t n, size_t l, size_t r)
+/* A2: all of the token's residue class, causal: up to itself. */
+static void whole_class(const struct attn_shape *s, const double *arg, size_t t, size_t size,
+                        size_t *lo, size_t *hi)
 {
-	return r < n ? (n - r - 1) / l + 1 : 0;
-}
-
-/* Pairs of a dense class of `size` tokens, and those that whole tiles touch. */
-static void class_pairs(size_t size, bool causal, double *pairs, double *executed)
-{
-	const struct attn_shape dense = { .n_q = size, .n_k = size, .causal = causal };
-
-	*pairs = work_visible_pairs(&dense);
-	*executed = 0;
-	for (size_t q0 = 0; q0 < size; q0 += KERN_MAX_LANES) {
-		size_t end = q0 + KERN_MAX_LANES < size ? q0 + KERN_MAX_LANES : size;
-		*executed += (double)(KERN_MAX_LANES * (causal ? end : size));
-	}
+	(void)arg;
+	*lo = 0;
+	*hi = s->causal ? t + 1 : size;
 }
 
 static const char *const cases[] = { "l=7", "l=1", "l=5:mode=a1", "l=5:mode=a2", "l=0:mode=split", NULL };
@@ -87,7 +75,6 @@ static const char *const cases[] = { "l=7", "l=1", "l=5:mode=a1", "l=5:mode=a2",
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
-	size_t n = s->n_q, l = stride(s, arg), longest = class_size(n, l, 0);
 	double pairs = 0, executed = 0, more, more_executed;
 
 	(void)ranks;
@@ -100,61 +87,14 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 		}
 	}
 	if (mode(s, arg) != A1) {
-		/* Classes are of two sizes: `longest` for the first residues. */
-		double full = (double)(n % l ? n % l : l < n ? l : n), rest = (double)(l < n ? l : n) - full;
-		class_pairs(longest, s->causal, &more, &more_executed);
-		pairs += full * more;
-		executed += full * more_executed;
-		class_pairs(longest - 1, s->causal, &more, &more_executed);
-		pairs += rest * more;
-		executed += rest * more_executed;
+		residue_pairs(s, arg, stride(s, arg), whole_class, &more, &more_executed);
+		pairs += more;
+		executed += more_executed;
 	}
 	work_softmax(s, pairs, executed, p);
-	p->shared = TILE_SHARED_BYTES + n * sizeof(float);
-	p->scratch = tile_scratch_bytes(s->d, s->d_v) + longest * (s->d + s->d_v) * sizeof(float);
+	p->shared = TILE_SHARED_BYTES + s->n_q * sizeof(float);
+	p->scratch = residue_scratch_bytes(s, arg, stride(s, arg), whole_class);
 	return NULL;
-}
-
-/* Queries t0 .. t0 + rows of class r against the gathered keys of the class. */
-static void class_tile(struct tile *t, size_t r, size_t l, size_t size, size_t t0, const float *k,
-                       const float *v, float *lse)
-{
-	const struct attn_call *c = t->call;
-	size_t lanes = c->kern->lanes, rows = size - t0 < lanes ? size - t0 : lanes;
-	size_t lo[KERN_MAX_LANES] = { 0 }, hi[KERN_MAX_LANES], first = r + t0 * l;
-	float row_lse[KERN_MAX_LANES];
-
-	for (size_t i = 0; i < rows; i++)
-		hi[i] = c->shape->causal ? t0 + i + 1 : size;
-	tile_load(t, (const float *)c->q + first * c->ldq, c->ldq * l, rows);
-	tile_band_of(t, k, c->shape->d, v, c->shape->d_v, lo, hi, NULL);
-	tile_store(t, (float *)c->out + first * c->ldo, c->ldo * l, row_lse);
-	for (size_t i = 0; i < rows; i++)
-		lse[first + i * l] = row_lse[i];
-}
-
-/* A2: ranks take residue classes in turn, or tiles if classes are too few. */
-static void strided(const struct attn_call *c, struct attn_team *team, size_t l, float *lse)
-{
-	const struct attn_shape *s = c->shape;
-	size_t n = s->n_k, lanes = c->kern->lanes, longest = class_size(n, l, 0);
-	bool by_tile = l < team->size;
-	float *k = (float *)((char *)c->scratch + tile_scratch_bytes(s->d, s->d_v));
-	float *v = k + longest * s->d;
-	struct tile t;
-
-	tile_init(&t, c, c->scratch, s->d, s->d_v);
-	for (size_t r = by_tile ? 0 : team->rank; r < l && r < n; r += by_tile ? 1 : team->size) {
-		size_t size = class_size(n, l, r);
-		for (size_t i = 0; i < size; i++) {
-			size_t j = r + i * l;
-			memcpy(k + i * s->d, (const float *)c->k + j * c->ldk, s->d * sizeof *k);
-			memcpy(v + i * s->d_v, (const float *)c->v + j * c->ldv, s->d_v * sizeof *v);
-		}
-		size_t step = by_tile ? team->size : 1;
-		for (size_t u = by_tile ? team->rank : 0; u * lanes < size; u += step)
-			class_tile(&t, r, l, size, u * lanes, k, v, lse);
-	}
 }
 
 static void pattern(struct tile *t, const void *ctx)
@@ -181,7 +121,7 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	if (!with_lse.lse)
 		with_lse.lse = (float *)((char *)c->shared + TILE_SHARED_BYTES);
 	if (which != A1)
-		strided(c, team, stride(c->shape, c->arg), with_lse.lse);
+		residue_run(c, team, stride(c->shape, c->arg), whole_class, with_lse.lse);
 	attn_barrier(team);
 	if (which != A2)
 		tile_run(&with_lse, team, pattern, NULL, which == UNION);

@@ -8,17 +8,12 @@
  * k-sparse pattern is measured against. Zhao et al. 2019, arXiv 1912.11637; Gupta
  * et al. 2021, arXiv 2106.06899.
  *
- * Selection, lane by lane on the scores of a tile: the maxima of 2k interleaved
- * groups of keys are k-th-largest bounds from below, so only about 1.5 k keys
- * pass; among those the k best are taken. Logits too close to the edge for f32 to
- * order are compared again in double, so that the choice is the definition's.
+ * The choice is the definition's: see the engine's pick.h.
  */
-#include "../engine/select.h"
+#include "../engine/pick.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
-
-#include <float.h>
 
 enum { K };
 
@@ -32,46 +27,32 @@ static size_t kept(const struct attn_shape *s, const double *arg)
 	return (size_t)arg[K] < s->n_k ? (size_t)arg[K] : s->n_k;
 }
 
-/* Groups whose maxima bound the k-th largest from below; none if few keys. */
-static size_t groups(const struct attn_shape *s, const double *arg)
-{
-	size_t g = 2 * kept(s, arg);
-
-	return g < s->n_k ? g : 0;
-}
-
 /* What a rank works with. */
 struct work {
-	float *scores;     /* n_k x lanes */
-	float *maxima;     /* groups x lanes */
-	uint32_t *index;   /* lanes x n_k: keys that pass the bound */
-	float *column;     /* groups or n_k: one lane's values to select from */
-	struct scored *edge; /* n_k: keys to be compared in double */
-	uint32_t *chosen;  /* k */
-	float *weight;     /* k */
+	struct pick pick;
+	float *scores;    /* n_k x lanes */
+	uint32_t *chosen; /* k */
+	float *weight;    /* k */
 };
 
 static size_t work_bytes(const struct attn_shape *s, const double *arg)
 {
-	size_t n = s->n_k, lanes = KERN_MAX_LANES, k = kept(s, arg);
+	size_t k = kept(s, arg);
 
-	return n * sizeof(struct scored) +
-	       sizeof(float) * ((2 * n + groups(s, arg)) * lanes + n + 2 * k) + ATTN_ALIGN;
+	return pick_bytes(s->n_k, k) + sizeof(float) * (s->n_k * KERN_MAX_LANES + 2 * k);
 }
 
 static struct work work_at(const struct attn_call *c)
 {
 	const struct attn_shape *s = c->shape;
-	size_t n = s->n_k, lanes = c->kern->lanes;
+	size_t k = kept(s, c->arg);
 	char *mem = (char *)c->scratch + tile_scratch_bytes(s->d, s->d_v);
-	struct work w = { .scores = (float *)mem };
+	struct work w;
 
-	w.maxima = w.scores + n * lanes;
-	w.index = (uint32_t *)(w.maxima + groups(s, c->arg) * lanes);
-	w.edge = (struct scored *)(w.index + n * lanes);
-	w.column = (float *)(w.edge + n);
-	w.weight = w.column + n;
-	w.chosen = (uint32_t *)(w.weight + kept(s, c->arg));
+	pick_init(&w.pick, mem, s->n_k, k);
+	w.scores = (float *)(mem + pick_bytes(s->n_k, k));
+	w.chosen = (uint32_t *)(w.scores + s->n_k * KERN_MAX_LANES);
+	w.weight = (float *)(w.chosen + k);
 	return w;
 }
 
@@ -99,9 +80,12 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 	return NULL;
 }
 
-static double exact_score(const struct attn_call *c, size_t i, size_t j)
+/* pick_exact: the query of a lane against key j. */
+static double exact_score(const void *ctx, size_t lane, size_t j)
 {
-	const float *q = (const float *)c->q + i * c->ldq, *k = (const float *)c->k + j * c->ldk;
+	const struct tile *t = ctx;
+	const struct attn_call *c = t->call;
+	const float *q = (const float *)c->q + (t->q0 + lane) * c->ldq, *k = (const float *)c->k + j * c->ldk;
 	double sum = 0;
 
 	for (size_t e = 0; e < c->shape->d; e++)
@@ -109,43 +93,13 @@ static double exact_score(const struct attn_call *c, size_t i, size_t j)
 	return sum;
 }
 
-/* Largest error of a score of query i in log2 units: d roundings of a product
- * that is at most |q| |k|. */
+/* Largest error of a score of query i in log2 units. */
 static float score_error(const struct attn_call *c, size_t i, float longest_key)
 {
 	const float *q = (const float *)c->q + i * c->ldq;
-	float norm = sqrtf(c->kern->dot(q, q, c->shape->d));
+	float length = sqrtf(c->kern->dot(q, q, c->shape->d));
 
-	return (float)(c->shape->d + 2) * FLT_EPSILON * KERN_LOG2E * c->shape->scale * norm * longest_key;
-}
-
-/* The k best of the `count` candidates of lane r into w->chosen; returns how
- * many there are. */
-static size_t choose(const struct attn_call *c, const struct work *w, size_t r, size_t i, size_t count,
-                     float error)
-{
-	size_t lanes = c->kern->lanes, n = c->shape->n_k, k = kept(c->shape, c->arg), sure = 0, near = 0;
-	const uint32_t *index = w->index + r * n;
-
-	if (count <= k) {
-		for (size_t a = 0; a < count; a++)
-			w->chosen[a] = index[a];
-		return count;
-	}
-	for (size_t a = 0; a < count; a++)
-		w->column[a] = w->scores[index[a] * lanes + r];
-	float edge = select_kth_largest(w->column, count, k);
-	for (size_t a = 0; a < count; a++) {
-		float s = w->scores[index[a] * lanes + r];
-		if (s > edge + 2 * error)
-			w->chosen[sure++] = index[a];
-		else if (s >= edge - 2 * error)
-			w->edge[near++] = (struct scored){ exact_score(c, i, index[a]), index[a] };
-	}
-	select_best(w->edge, near, k - sure);
-	for (size_t a = 0; sure < k; a++)
-		w->chosen[sure++] = w->edge[a].index;
-	return k;
+	return KERN_LOG2E * c->shape->scale * pick_dot_error(c->shape->d, length, longest_key);
 }
 
 /* Softmax over the chosen keys and the sum of their values. */
@@ -169,38 +123,22 @@ static void attend(const struct attn_call *c, const struct work *w, size_t r, si
 	}
 }
 
-/* One tile: scores, hidden keys masked, bounds, candidates, rows. */
-static void run_tile(struct tile *t, const struct work *w, float longest_key)
+/* One tile: scores, hidden keys masked, choices, rows. */
+static void run_tile(struct tile *t, struct work *w, float longest_key)
 {
 	const struct attn_call *c = t->call;
-	const struct kern *kern = c->kern;
-	size_t lanes = kern->lanes, n = tile_visible(c->shape, t->q0 + t->rows - 1);
-	size_t g = groups(c->shape, c->arg);
-	float threshold[KERN_MAX_LANES], error[KERN_MAX_LANES];
-	uint32_t count[KERN_MAX_LANES] = { 0 };
+	size_t lanes = c->kern->lanes, n = tile_visible(c->shape, t->q0 + t->rows - 1);
+	float error[KERN_MAX_LANES];
 
-	kern->tile_scores(&t->k, c->k, c->ldk, n, w->scores);
-	for (size_t r = 0; r < t->rows; r++)
+	c->kern->tile_scores(&t->k, c->k, c->ldk, n, w->scores);
+	for (size_t r = 0; r < t->rows; r++) {
+		error[r] = score_error(c, t->q0 + r, longest_key);
 		for (size_t j = tile_visible(c->shape, t->q0 + r); j < n; j++)
 			w->scores[j * lanes + r] = KERN_MASKED;
-	if (g)
-		kern->lanes_fold_max(w->maxima, g, w->scores, n);
-	for (size_t r = 0; r < lanes; r++) {
-		threshold[r] = r < t->rows ? KERN_NO_MAX : INFINITY;
-		if (!g || r >= t->rows)
-			continue;
-		for (size_t a = 0; a < g; a++)
-			w->column[a] = w->maxima[a * lanes + r];
-		error[r] = score_error(c, t->q0 + r, longest_key);
-		float bound = select_kth_largest(w->column, g, kept(c->shape, c->arg)) - 2 * error[r];
-		threshold[r] = bound > KERN_NO_MAX ? bound : KERN_NO_MAX;
 	}
-	kern->lanes_collect(w->index, c->shape->n_k, count, w->scores, n, threshold);
-	for (size_t r = 0; r < t->rows; r++) {
-		size_t i = t->q0 + r;
-		float e = g ? error[r] : score_error(c, i, longest_key);
-		attend(c, w, r, i, choose(c, w, r, i, count[r], e));
-	}
+	pick_scan(&w->pick, c->kern, w->scores, n, t->rows, error);
+	for (size_t r = 0; r < t->rows; r++)
+		attend(c, w, r, t->q0 + r, pick_lane(&w->pick, r, exact_score, t, w->chosen));
 	if (c->stats)
 		c->stats->flops_executed += 2.0 * (double)(lanes * n * c->shape->d);
 }

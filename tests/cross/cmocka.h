@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef void (*CMUnitTestFunction)(void **state);
 
@@ -23,6 +24,7 @@ struct CMUnitTest {
 #define assert_null(p) assert_true((p) == NULL)
 #define assert_non_null(p) assert_true((p) != NULL)
 #define assert_int_equal(a, b) assert_true((uint64_t)(a) == (uint64_t)(b))
+#define assert_memory_equal(a, b, n) assert_true(!memcmp((a), (b), (n)))
 #define assert_ptr_equal(a, b) assert_true((const void *)(a) == (const void *)(b))
 
 static inline int _cmocka_run_group_tests(const char *group, const struct CMUnitTest *tests, size_t n,

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Bounds, candidates, choices. */
+#include "pick.h"
+
+#include "select.h"
+
+#include <float.h>
+
+size_t pick_bytes(size_t n, size_t k)
+{
+	k = k < n ? k : n;
+	return n * sizeof(struct scored) + sizeof(float) * ((n + 2 * k) * KERN_MAX_LANES + n);
+}
+
+void pick_init(struct pick *p, void *mem, size_t n, size_t k)
+{
+	p->n = n;
+	p->k = k < n ? k : n;
+	p->edge = mem;
+	p->maxima = (float *)(p->edge + n);
+	p->index = (uint32_t *)(p->maxima + 2 * p->k * KERN_MAX_LANES);
+	p->column = (float *)(p->index + n * KERN_MAX_LANES);
+}
+
+void pick_scan(struct pick *p, const struct kern *kern, const float *scores, size_t n, size_t rows,
+               const float *error)
+{
+	size_t lanes = kern->lanes, groups = 2 * p->k;
+	float threshold[KERN_MAX_LANES];
+	bool bounded = groups < n;
+
+	p->scores = scores;
+	p->lanes = lanes;
+	if (bounded)
+		kern->lanes_fold_max(p->maxima, groups, scores, n);
+	for (size_t r = 0; r < lanes; r++) {
+		p->count[r] = 0;
+		p->error[r] = r < rows ? error[r] : 0;
+		threshold[r] = r < rows ? KERN_NO_MAX : INFINITY;
+		if (!bounded || r >= rows || p->k == 0)
+			continue;
+		for (size_t g = 0; g < groups; g++)
+			p->column[g] = p->maxima[g * lanes + r];
+		float bound = select_kth_largest(p->column, groups, p->k) - 2 * error[r];
+		threshold[r] = bound > KERN_NO_MAX ? bound : KERN_NO_MAX;
+	}
+	kern->lanes_collect(p->index, p->n, p->count, scores, n, threshold);
+}
+
+size_t pick_lane(const struct pick *p, size_t lane, pick_exact *exact, const void *ctx, uint32_t *chosen)
+{
+	const uint32_t *index = p->index + lane * p->n;
+	size_t count = p->count[lane], sure = 0, near = 0;
+
+	if (count <= p->k) {
+		for (size_t a = 0; a < count; a++)
+			chosen[a] = index[a];
+		return count;
+	}
+	if (p->k == 0)
+		return 0;
+	for (size_t a = 0; a < count; a++)
+		p->column[a] = p->scores[index[a] * p->lanes + lane];
+	float edge = select_kth_largest(p->column, count, p->k), near_edge = 2 * p->error[lane];
+	for (size_t a = 0; a < count; a++) {
+		float s = p->scores[index[a] * p->lanes + lane];
+		if (s > edge + near_edge)
+			chosen[sure++] = index[a];
+		else if (s >= edge - near_edge)
+			p->edge[near++].index = index[a];
+	}
+	if (sure + near > p->k) { /* else all near ones are chosen, whatever their order */
+		for (size_t a = 0; a < near; a++)
+			p->edge[a].score = exact(ctx, lane, p->edge[a].index);
+		select_best(p->edge, near, p->k - sure);
+	}
+	for (size_t a = 0; sure < p->k; a++)
+		chosen[sure++] = p->edge[a].index;
+	return p->k;
+}
+
+float pick_dot_error(size_t d, float length_x, float length_y)
+{
+	return (float)(d + 2) * FLT_EPSILON * length_x * length_y;
+}

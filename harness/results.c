@@ -56,7 +56,8 @@ static bool same_text(const char *a, const char *b)
 	return !strcmp(a ? a : "", b ? b : "");
 }
 
-bool key_equal(const struct row_key *a, const struct row_key *b)
+/* Equality of all that makes a cell; ids alone are not trusted. */
+static bool key_equal(const struct row_key *a, const struct row_key *b)
 {
 	return same_text(a->variant, b->variant) && same_text(a->params, b->params) &&
 	       a->batch == b->batch && a->heads == b->heads && a->n_q == b->n_q && a->n_k == b->n_k &&

@@ -286,7 +286,7 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 		end = RUN_STOPPED;
 	} else {
 		scratch_make(run->scratch);
-		progress_start(&run->progress, run->config->quiet, (enum color_mode)run->config->color);
+		progress_start(&run->progress, run->config->quiet);
 		end = run_measure(run);
 		progress_stop(&run->progress);
 	}

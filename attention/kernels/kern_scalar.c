@@ -148,6 +148,22 @@ static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t r
 			y[j * ldy + i] = x[i * ldx + j];
 }
 
+enum { CHAINS = 8 };
+
+static float fma_rounds(size_t n)
+{
+	float x[CHAINS], s = 0;
+
+	for (size_t i = 0; i < CHAINS; i++)
+		x[i] = (float)i;
+	for (size_t r = 0; r < n; r++)
+		for (size_t i = 0; i < CHAINS; i++)
+			x[i] = x[i] * 0.999f + 0.001f;
+	for (size_t i = 0; i < CHAINS; i++)
+		s += x[i];
+	return s;
+}
+
 static float max(const float *x, size_t n)
 {
 	float m = KERN_NO_MAX;
@@ -277,6 +293,8 @@ const struct kern kern_scalar = {
 	.rows_dot = rows_dot,
 	.rows_add = rows_add,
 	.transpose = transpose,
+	.fma_flops = 2 * CHAINS,
+	.fma_rounds = fma_rounds,
 	.max = max,
 	.sum = sum,
 	.dot = dot,

@@ -548,6 +548,23 @@ static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t r
 
 /* ---- rows --------------------------------------------------------------- */
 
+/* Independent chains: enough for latency x throughput of any FMA unit here. */
+enum { CHAINS = 12 };
+
+static float fma_rounds(size_t n)
+{
+	vf x[CHAINS], a = v_set1(0.999f), b = v_set1(0.001f), s = v_set1(0);
+
+	UNROLL for (size_t i = 0; i < CHAINS; i++)
+		x[i] = v_set1((float)i);
+	for (size_t r = 0; r < n; r++)
+		UNROLL for (size_t i = 0; i < CHAINS; i++)
+			x[i] = v_fma(x[i], a, b);
+	UNROLL for (size_t i = 0; i < CHAINS; i++)
+		s += x[i];
+	return v_hsum(s);
+}
+
 static float row_max(const float *x, size_t n)
 {
 	vf a = v_set1(KERN_NO_MAX), b = a;
@@ -565,20 +582,19 @@ static float row_max(const float *x, size_t n)
 
 static float row_sum(const float *x, size_t n)
 {
-	vf a = v_set1(0), b = a;
+	vf sum[4];
 	size_t i = 0;
 
-	for (; i + 2 * VL <= n; i += 2 * VL) {
-		a += v_load(x + i);
-		b += v_load(x + i + VL);
-	}
-	if (i + VL <= n) {
-		a += v_load(x + i);
-		i += VL;
-	}
+	UNROLL for (size_t u = 0; u < 4; u++)
+		sum[u] = v_set1(0);
+	for (; i + 4 * VL <= n; i += 4 * VL)
+		UNROLL for (size_t u = 0; u < 4; u++)
+			sum[u] += v_load(x + i + u * VL);
+	for (; i + VL <= n; i += VL)
+		sum[0] += v_load(x + i);
 	if (i < n)
-		b += v_load_part(x + i, n - i);
-	return v_hsum(a + b);
+		sum[1] += v_load_part(x + i, n - i);
+	return v_hsum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 static float row_dot(const float *x, const float *y, size_t n)
@@ -773,6 +789,8 @@ const struct kern TABLE = {
 	.rows_dot = rows_dot,
 	.rows_add = rows_add,
 	.transpose = transpose,
+	.fma_flops = 2 * CHAINS * VL,
+	.fma_rounds = fma_rounds,
 	.max = row_max,
 	.sum = row_sum,
 	.dot = row_dot,

@@ -30,7 +30,8 @@ static bool visible(const struct kern_mask *mask, size_t j, size_t r)
 	return !mask || !mask->bits || (mask->bits[j] >> r & 1);
 }
 
-/* One lane: m' = max(m, max s); acc = acc 2^(m - m') + sum 2^(s - m') v. */
+/* One lane: m' = max(m, max s); acc = acc 2^(m - m') + sum 2^(s - m') v. Sums of the
+ * block are formed first: rounding grows with the blocks, not with the keys. */
 static void step_lane(const struct kern_tile *t, size_t r, const float *v, size_t ldv,
                       size_t n)
 {
@@ -38,16 +39,18 @@ static void step_lane(const struct kern_tile *t, size_t r, const float *v, size_
 
 	for (size_t j = 0; j < n; j++)
 		max = fmaxf(max, t->p[j * LANES + r]);
-	float alpha = exp2f(t->max[r] - max);
+	float alpha = exp2f(t->max[r] - max), sum = 0;
 	t->max[r] = max;
-	t->sum[r] *= alpha;
-	for (size_t c = 0; c < t->d_v; c++)
-		t->acc[c * LANES + r] *= alpha;
 	for (size_t j = 0; j < n; j++) {
-		float p = exp2f(t->p[j * LANES + r] - max);
-		t->sum[r] += p;
-		for (size_t c = 0; c < t->d_v; c++)
-			t->acc[c * LANES + r] += p * v[j * ldv + c];
+		t->p[j * LANES + r] = exp2f(t->p[j * LANES + r] - max);
+		sum += t->p[j * LANES + r];
+	}
+	t->sum[r] = t->sum[r] * alpha + sum;
+	for (size_t c = 0; c < t->d_v; c++) {
+		float part = 0;
+		for (size_t j = 0; j < n; j++)
+			part += t->p[j * LANES + r] * v[j * ldv + c];
+		t->acc[c * LANES + r] = t->acc[c * LANES + r] * alpha + part;
 	}
 }
 

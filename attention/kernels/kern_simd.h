@@ -155,7 +155,8 @@ static void edge(float *p, size_t n, const struct kern_mask *mask, const float *
 	}
 }
 
-/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..): the rescaling is free.
+/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..). The block is summed on
+ * its own and then added: rounding grows with the number of blocks, not of keys.
  * Fetches n * step bytes of the next block, a little with every key: in bursts
  * the fetches would wait for each other, and the arithmetic for them. */
 INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_t n,
@@ -165,7 +166,7 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 
 	UNROLL for (size_t c = 0; c < dr; c++)
 		UNROLL for (size_t u = 0; u < QV; u++)
-			a[c][u] = v_load(acc + c * LANES + u * VL) * alpha[u];
+			a[c][u] = v_set1(0);
 	for (size_t j = 0; j < n; j++) {
 		vf pj[QV];
 		v_prefetch_far(fetch + j * step);
@@ -177,9 +178,12 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 				a[c][u] = v_fma(vc, pj[u], a[c][u]);
 		}
 	}
-	UNROLL for (size_t c = 0; c < dr; c++)
-		UNROLL for (size_t u = 0; u < QV; u++)
-			v_store(acc + c * LANES + u * VL, a[c][u]);
+	UNROLL for (size_t c = 0; c < dr; c++) {
+		UNROLL for (size_t u = 0; u < QV; u++) {
+			float *at = acc + c * LANES + u * VL;
+			v_store(at, v_fma(v_load(at), alpha[u], a[c][u]));
+		}
+	}
 }
 
 /* p = 2^(p - max); the new maximum, the rescaling factor, the new sum. */
@@ -191,7 +195,7 @@ INLINE void weigh(const struct kern_tile *t, size_t n, const vf top[QV], vf alph
 		vf old = v_load(t->max + u * VL);
 		max[u] = v_max(old, top[u]);
 		alpha[u] = v_exp2(old - max[u]);
-		sum[u] = v_load(t->sum + u * VL) * alpha[u];
+		sum[u] = v_set1(0);
 		v_store(t->max + u * VL, max[u]);
 	}
 	for (size_t j = 0; j < n; j++) {
@@ -203,7 +207,7 @@ INLINE void weigh(const struct kern_tile *t, size_t n, const vf top[QV], vf alph
 		}
 	}
 	UNROLL for (size_t u = 0; u < QV; u++)
-		v_store(t->sum + u * VL, sum[u]);
+		v_store(t->sum + u * VL, v_fma(v_load(t->sum + u * VL), alpha[u], sum[u]));
 }
 
 /* This tile's share of the next block of keys and values, spread over the

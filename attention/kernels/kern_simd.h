@@ -155,8 +155,8 @@ static void edge(float *p, size_t n, const struct kern_mask *mask, const float *
 	}
 }
 
-/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..), the sum formed first: rounding
- * grows with the blocks and not with the keys, and the rescaling is free.
+/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..). The block is summed on
+ * its own and then added: rounding grows with the number of blocks, not of keys.
  * Fetches n * step bytes of the next block, a little with every key: in bursts
  * the fetches would wait for each other, and the arithmetic for them. */
 INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_t n,
@@ -180,8 +180,8 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 	}
 	UNROLL for (size_t c = 0; c < dr; c++) {
 		UNROLL for (size_t u = 0; u < QV; u++) {
-			float *to = acc + c * LANES + u * VL;
-			v_store(to, v_fma(v_load(to), alpha[u], a[c][u]));
+			float *at = acc + c * LANES + u * VL;
+			v_store(at, v_fma(v_load(at), alpha[u], a[c][u]));
 		}
 	}
 }

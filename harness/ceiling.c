@@ -10,13 +10,16 @@
 #include "topo.h"
 #include "verbs.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { REPEATS = 5, THREAD_COUNTS_MAX = 16, SGEMM_SIDE = 512, EXP_FLOATS = 4096 };
+enum { REPEATS = 20, SGEMM_SIDE = 512, EXP_FLOATS = 4096 };
 
 const char *const ceiling_level_names[] = { "l1", "l2", "l3", "dram", NULL };
 
@@ -134,30 +137,63 @@ bool ceilings_measure(struct team *team, const struct kern *kern, const struct t
 
 /* ---- the verb ---- */
 
-static void print_levels(const char *name, const double gbs[LEVELS], struct text *out)
+static json_t *levels_json(const double gbs[LEVELS])
 {
-	text_printf(out, "\"%s\": {", name);
-	for (size_t i = 0, n = 0; i < LEVELS; i++)
+	json_t *levels = json_object();
+
+	for (size_t i = 0; i < LEVELS; i++)
 		if (!isnan(gbs[i]))
-			text_printf(out, "%s\"%s\": %.4g", n++ ? ", " : "", ceiling_level_names[i], gbs[i]);
-	text_adds(out, "}");
+			json_object_set_new(levels, ceiling_level_names[i], json_real(gbs[i]));
+	return levels;
 }
 
-static void print_json(const struct ceilings *c, const char *isa, bool first, struct text *out)
+json_t *ceilings_json(const struct ceilings *c, size_t n)
 {
-	text_printf(out, "%s\"%u\": {\"isa\": \"%s\", \"fma_gflops\": %.5g, \"sgemm_gflops\": %.5g, "
-	            "\"exp_gexps\": %.4g, ", first ? "" : ",\n ", c->threads, isa, c->fma_gflops,
-	            c->sgemm_gflops, c->exp_gexps);
-	print_levels("read_gbs", c->read_gbs, out);
-	text_adds(out, ", ");
-	print_levels("triad_gbs", c->triad_gbs, out);
-	text_adds(out, "}");
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:i s:s s:f s:f s:f s:o s:o}", "threads", (int)c[i].threads,
+		                                      "isa", c[i].isa, "fma_gflops", c[i].fma_gflops,
+		                                      "sgemm_gflops", c[i].sgemm_gflops, "exp_gexps",
+		                                      c[i].exp_gexps, "read_gbs", levels_json(c[i].read_gbs),
+		                                      "triad_gbs", levels_json(c[i].triad_gbs)));
+	return list;
 }
 
-static void add_row(struct grid *grid, const struct ceilings *c, const char *isa)
+static void levels_from(const json_t *json, double gbs[LEVELS])
+{
+	for (size_t i = 0; i < LEVELS; i++) {
+		const json_t *x = json_object_get(json, ceiling_level_names[i]);
+		gbs[i] = json_is_number(x) ? json_number_value(x) : (double)NAN;
+	}
+}
+
+static size_t ceilings_parse(const char *text, struct ceilings out[CEILINGS_MAX])
+{
+	json_t *list = json_loads(text, 0, NULL);
+	size_t n = json_array_size(list) < CEILINGS_MAX ? json_array_size(list) : CEILINGS_MAX;
+
+	for (size_t i = 0; i < n; i++) {
+		const json_t *one = json_array_get(list, i);
+		const char *isa = json_string_value(json_object_get(one, "isa"));
+		out[i] = (struct ceilings){
+			.threads = (unsigned)json_integer_value(json_object_get(one, "threads")),
+			.fma_gflops = json_number_value(json_object_get(one, "fma_gflops")),
+			.sgemm_gflops = json_number_value(json_object_get(one, "sgemm_gflops")),
+			.exp_gexps = json_number_value(json_object_get(one, "exp_gexps")),
+		};
+		snprintf(out[i].isa, sizeof out[i].isa, "%s", isa ? isa : "");
+		levels_from(json_object_get(one, "read_gbs"), out[i].read_gbs);
+		levels_from(json_object_get(one, "triad_gbs"), out[i].triad_gbs);
+	}
+	json_decref(list);
+	return n;
+}
+
+static void add_row(struct grid *grid, const struct ceilings *c)
 {
 	grid_cell(grid, "%u", c->threads);
-	grid_cell(grid, "%s", isa);
+	grid_cell(grid, "%s", c->isa);
 	grid_cell(grid, "%.1f", c->fma_gflops);
 	grid_cell(grid, "%.1f", c->sgemm_gflops);
 	grid_cell(grid, "%.2f", c->exp_gexps);
@@ -198,84 +234,108 @@ static bool measure_one(const struct config *config, const struct topo *topo, un
 	attn_blas_threads(1); /* each thread multiplies its own matrices */
 	bool ok = ceilings_measure(team, attn_kern(isa), &info, config->seconds > 0 ? config->seconds : 1, c);
 	team_destroy(team);
+	snprintf(c->isa, sizeof c->isa, "%s", isa);
 	return ok || fail(error, "not enough memory for %u threads", threads);
 }
 
-bool roof_verb(const struct config *config, struct text *out, char *error)
+/* Every thread count on every instruction set that was asked for. */
+static bool measure_all(const struct config *config, struct ceilings out[CEILINGS_MAX], size_t *n,
+                        char *error)
 {
 	struct topo *topo = topo_load(error);
 	struct numbers threads = { 0 };
 	struct names isas = { 0 };
-	struct grid grid = { 0 };
-	bool json = config->format == FORMAT_JSON, first = true;
 	bool ok = topo && cross_threads(config, &threads, error) && cross_isas(config, "auto", &isas, error);
 
-	grid_head(&grid);
-	if (json)
-		text_adds(out, "{");
-	for (size_t i = 0; ok && i < isas.n; i++) {
-		for (size_t t = 0; ok && t < threads.n; t++) {
-			struct ceilings c;
-			ok = measure_one(config, topo, (unsigned)threads.v[t], isas.v[i], &c, error);
-			if (ok && json)
-				print_json(&c, isas.v[i], first, out);
-			else if (ok)
-				add_row(&grid, &c, isas.v[i]);
-			first = false;
-		}
+	*n = 0;
+	if (ok && isas.n * threads.n > CEILINGS_MAX)
+		ok = fail(error, "--threads: %zu combinations with --isa are too many, at most %d", isas.n * threads.n,
+		          CEILINGS_MAX);
+	for (size_t i = 0; ok && i < isas.n; i++)
+		for (size_t t = 0; ok && t < threads.n; t++)
+			ok = measure_one(config, topo, (unsigned)threads.v[t], isas.v[i], &out[(*n)++], error);
+	free(threads.v);
+	names_free(&isas);
+	if (topo)
+		topo_free(topo);
+	return ok;
+}
+
+bool roof_verb(const struct config *config, struct text *out, char *error)
+{
+	struct ceilings ceilings[CEILINGS_MAX];
+	struct grid grid = { 0 };
+	size_t n;
+
+	if (!measure_all(config, ceilings, &n, error))
+		return false;
+	if (config->format == FORMAT_JSON) {
+		json_t *json = ceilings_json(ceilings, n);
+		char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
+		text_adds(out, text ? text : "[]");
+		text_adds(out, "\n");
+		free(text);
+		json_decref(json);
+		return true;
 	}
-	if (ok && json)
-		text_adds(out, "}\n");
-	else if (ok)
-		grid_print(&grid, config->format, out);
-	if (ok && config->format == FORMAT_TEXT)
+	grid_head(&grid);
+	for (size_t i = 0; i < n; i++)
+		add_row(&grid, &ceilings[i]);
+	grid_print(&grid, config->format, out);
+	grid_free(&grid);
+	if (config->format == FORMAT_TEXT)
 		text_adds(out, "\nGFLOP/s of fused multiply-adds in registers and of a 512^3 product by OpenBLAS, 1e9 "
 		               "exponentials/s,\nGB/s read and of y += a x by cache level; all threads together, the "
 		               "best of five.\n");
-	grid_free(&grid);
-	free(threads.v);
-	names_free(&isas);
-	topo_free(topo);
-	return ok;
+	return true;
 }
 
 /* ---- asked by a run ---- */
 
-static void exec_roof(int to, const char *threads, const char *isa, const char *seconds)
+static void exec_roof(int to, const char *threads, const char *isas, const struct config *config)
 {
-	if (dup2(to, STDOUT_FILENO) < 0)
-		_exit(127);
-	execl("/proc/self/exe", "attnbench", "roof", "--threads", threads, "--isa", isa, "--seconds",
-	      seconds, "--format", "json", (char *)NULL);
+	char seconds[32];
+	const char *argv[16] = { "attnbench", "roof", "--threads", threads, "--isa", isas, "--seconds", seconds,
+		                 "--format", "json" };
+	size_t n = 10;
+
+	snprintf(seconds, sizeof seconds, "%.6g", config->seconds > 0 ? config->seconds : 0.1);
+	if (config->no_pin)
+		argv[n++] = "--no-pin";
+	if (config->cpus) {
+		argv[n++] = "--cpus";
+		argv[n++] = config->cpus;
+	}
+	if (dup2(to, STDOUT_FILENO) >= 0)
+		execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
 	_exit(127);
 }
 
-bool ceilings_ask(const unsigned *threads, size_t n, const char *isa, double seconds, struct text *json,
-                  char *error)
+size_t ceilings_ask(const char *threads, const char *isas, const struct config *config,
+                    struct ceilings out[CEILINGS_MAX], char *error)
 {
-	struct text list = { 0 };
-	char time[32], chunk[4096];
-	int ends[2], status = 0;
+	struct text json = { 0 };
+	char chunk[4096];
+	int ends[2], status = -1;
 	ssize_t got;
+	size_t n = 0;
 
-	for (size_t i = 0; i < n; i++)
-		text_printf(&list, "%s%u", i ? "," : "", threads[i]);
-	snprintf(time, sizeof time, "%.6g", seconds);
-	if (list.failed || pipe(ends)) {
-		text_free(&list);
-		return fail(error, "the ceilings of the machine were not measured: no pipe");
-	}
-	pid_t child = fork();
-	if (child == 0) {
+	if (!pipe2(ends, O_CLOEXEC)) {
+		pid_t child = fork();
+		if (child == 0)
+			exec_roof(ends[1], threads, isas, config);
+		close(ends[1]);
+		while (child > 0 && ((got = read(ends[0], chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR)))
+			if (got > 0)
+				text_add(&json, chunk, (size_t)got);
 		close(ends[0]);
-		exec_roof(ends[1], list.s, isa, time);
+		while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+			continue;
 	}
-	close(ends[1]);
-	while (child > 0 && (got = read(ends[0], chunk, sizeof chunk)) > 0)
-		text_add(json, chunk, (size_t)got);
-	close(ends[0]);
-	text_free(&list);
-	if (child < 0 || waitpid(child, &status, 0) < 0 || status != 0)
-		return fail(error, "the ceilings of the machine were not measured: `attnbench roof` failed");
-	return true;
+	if (status == 0 && json.s)
+		n = ceilings_parse(json.s, out);
+	text_free(&json);
+	if (!n)
+		fail(error, "the ceilings of the machine were not measured: `attnbench roof` says why");
+	return n;
 }

@@ -152,6 +152,7 @@ static struct result *add_result(struct results *results, const struct row_key *
 	row_clear(&raw_table, &r->memory);
 	row_clear(&raw_table, &r->accuracy);
 	r->flops_useful = r->flops_executed = r->pairs_executed = r->bytes_model = NAN;
+	r->roof_gflops = r->roof_gbs = NAN;
 	r->io_bytes = r->llc_bytes = r->ws_model_bytes = NA_INT;
 	results->slot[find_slot(results, &r->key)] = ++results->n;
 	return r;
@@ -252,6 +253,10 @@ static void keep_facts(struct result *r, const struct raw_row *row)
 		r->flops_executed = row->flops_executed;
 		r->pairs_executed = row->pairs_executed;
 		r->bytes_model = row->bytes_model;
+	}
+	if (!isnan(row->roof_gflops)) {
+		r->roof_gflops = row->roof_gflops;
+		r->roof_gbs = row->roof_gbs;
 	}
 	if (row->io_bytes != NA_INT)
 		r->io_bytes = row->io_bytes;

@@ -213,6 +213,8 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 
 	if (json)
 		json_object_set_new(json, "limits", record_limits());
+	if (json && f->n_ceilings)
+		json_object_set_new(json, "roof", ceilings_json(f->ceilings, f->n_ceilings));
 	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
 	json_decref(json);
 	if (!text)

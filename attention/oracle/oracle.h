@@ -21,6 +21,7 @@ attn_oracle_fn oracle_sink_window, oracle_block_local, oracle_dilated_window, or
 attn_oracle_fn oracle_bigbird, oracle_moba;
 attn_oracle_fn oracle_lsh;
 attn_oracle_fn oracle_routing, oracle_clustered;
+attn_oracle_fn oracle_scatterbrain;
 
 /* ---- for the definitions themselves ---- */
 

@@ -6,7 +6,11 @@ BUILD  ?= build/$(notdir $(CC))-$(MODE)
 PREFIX ?= /usr/local
 VENV   ?= .venv
 PYTHON ?= python3
-OUT    ?= results/default
+SWEEP  ?= harness/sweeps/default.ini
+ifndef OUT
+OUT    := results/$(shell date -u +%Y%m%dT%H%M%SZ)-default
+endif
+DEST    = $(DESTDIR)$(PREFIX)
 
 PKGS   := openblas hwloc jansson inih
 ARCH   := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
@@ -37,13 +41,57 @@ HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datas
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test check report bench asan format tidy clean install
+.PHONY: all help deps test tests check report bench asan format tidy clean install
 .DEFAULT_GOAL := all
+.SECONDARY:
 
 all: attnbench                    ## build ./attnbench
 
 help:                             ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## */  \1\t/p' Makefile | expand -t 12
+
+# What follows deps runs in a make of its own, which sees what was installed.
+deps:                             ## install what is missing, after saying so
+	@harness/deps.sh
+	@$(MAKE) --no-print-directory $(VENV)/.stamp
+
+$(VENV)/.stamp: plots/requirements.txt
+	@echo "deps: Python packages into $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r plots/requirements.txt
+	@touch $@
+
+report: deps                      ## the default sweep: CSV, figures and report.html
+	@$(MAKE) --no-print-directory all
+	@./attnbench run $(SWEEP) --out $(OUT) || test $$? = 1
+	@./attnbench report $(OUT)
+
+test: deps                        ## all tests
+	@$(MAKE) --no-print-directory all tests
+	@tests/run.sh $(BUILD)/tests $(VENV)/bin/python
+
+tests: $(TESTS)
+
+check: deps                       ## what CI runs beside the tests: both compilers, sanitizers, other CPUs
+	@harness/deps.sh --check
+	@tests/check.sh
+
+asan:                             ## all C tests under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory MODE=asan all tests
+	@tests/run.sh build/$(notdir $(CC))-asan/tests
+
+format:                           ## lay out C as .clang-format says
+	clang-format -i $(shell git ls-files '*.[ch]')
+
+tidy:                             ## static analysis: hints, not a gate
+	clang-tidy --quiet $(ATTN) $(HARNESS) -- $(STRICT) $(PKG_CFLAGS)
+
+install: all                      ## into $(DESTDIR)$(PREFIX)
+	install -d $(DEST)/bin $(DEST)/include/attnbench $(DEST)/share/attnbench/plots
+	install -m 755 attnbench $(DEST)/bin
+	install -m 644 attention/attn.h $(DEST)/include/attnbench
+	cp -R plots/. $(DEST)/share/attnbench/plots
+	cp -R harness/sweeps datasets/real $(DEST)/share/attnbench
 
 attnbench: $(BUILD)/attnbench
 	@cp -f $< $@.new && mv -f $@.new $@

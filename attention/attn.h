@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -91,6 +92,16 @@ struct attn_aux {
 	const float *data; /* rows x cols, row-major */
 	size_t rows, cols;
 };
+
+/* The named input of that shape, or NULL: then the variant's default holds. */
+static inline const float *attn_aux_find(const struct attn_aux *aux, const char *name, size_t rows,
+                                         size_t cols)
+{
+	for (; aux && aux->name; aux++)
+		if (!strcmp(aux->name, name) && aux->rows == rows && aux->cols == cols)
+			return aux->data;
+	return NULL;
+}
 
 /* Counted at run time by variants whose work depends on the data; each rank
  * adds to its own. */

@@ -57,7 +57,10 @@ const char *csv_number(double x, char out[CSV_NUMBER_MAX])
 
 void csv_write_field(const char *s, struct text *out)
 {
-	bool quote = strpbrk(s, ",\"\r\n") || *s == ' ' || (*s && s[strlen(s) - 1] == ' ');
+	/* Blanks at the ends are quoted too: some readers would drop them. */
+	size_t len = strlen(s);
+	bool quote = len && (strpbrk(s, ",\"\n") || (unsigned char)s[0] <= ' ' ||
+	                     (unsigned char)s[len - 1] <= ' ');
 
 	if (quote)
 		text_adds(out, "\"");

@@ -5,6 +5,7 @@
 #include "machine.h"
 #include "sensors.h"
 #include "stats.h"
+#include "sysroot.h"
 #include "topo.h"
 #include "verbs.h"
 
@@ -12,6 +13,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A finding: what, the evidence, and what to do; good ones need no advice. */
@@ -98,6 +100,28 @@ static void look_at_noise(const struct machine *m, struct text *out)
 	}
 }
 
+/* Since the machine started, and in the last ten seconds. */
+static void look_at_others(struct text *out)
+{
+	char text[1024];
+	double ticks[8] = { 0 }, all = 0, waiting;
+	enum { STEAL = 7 };
+
+	if (!sysroot_read(text, sizeof text, "/proc/stat") && !strncmp(text, "cpu ", 4)) {
+		char *at = text + 4;
+		for (size_t i = 0; i < 8; i++)
+			all += ticks[i] = strtod(at, &at);
+		double share = all > 0 ? 100 * ticks[STEAL] / all : 0;
+		snprintf(text, sizeof text, "%.2f %% of the time since start went to other virtual machines", share);
+		finding(out, share < 0.5, "steal", text, "another time of day, another machine, or more rounds");
+	}
+	if (!sysroot_read(text, sizeof text, "/proc/pressure/cpu") &&
+	    sscanf(text, "some avg10=%lf", &waiting) == 1) {
+		snprintf(text, sizeof text, "in the last 10 s some thread waited for a CPU %.1f %% of the time", waiting);
+		finding(out, waiting < 5, "pressure", text, "stop other programs, or use fewer threads");
+	}
+}
+
 static void look_at_memory(const struct machine *m, struct text *out)
 {
 	char text[256], a[HUMAN_MAX], b[HUMAN_MAX];
@@ -164,6 +188,7 @@ bool doctor_verb(const struct config *config, struct text *out, char *error)
 	look_at_cpus(&m, topo, out);
 	look_at_clock_rate(&m, out);
 	look_at_noise(&m, out);
+	look_at_others(out);
 	look_at_memory(&m, out);
 	look_at_blas(out);
 	machine_clock(&resolution, &cost);

@@ -376,8 +376,10 @@ static struct finding causal_check(const struct subject *s, struct probe *p, flo
 	if (error == 0 || error <= bound_of(s))
 		return pass();
 	struct finding f = fails(&p->shape, "outputs up to token %zu move by %.2e with later tokens", t, error);
-	if (has(s, ATTN_LEAKS))
+	if (has(s, ATTN_LEAKS)) {
+		f = none("which earlier keys a token sees depends on later tokens");
 		f.verdict = VERDICT_LEAK;
+	}
 	return f;
 }
 

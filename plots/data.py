@@ -35,8 +35,8 @@ REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + 
 
 # What has to agree for two cells to be in one figure, and for two points to be
 # on one curve of it. The length is the axis, the seed is repetition.
-GROUP = ["input_kind", "mode", "batch", "heads", "rows", "d_head", "d_value", "causal", "dtype",
-         "threads", "isa", "cache"]
+GROUP = ["input_kind", "mode", "batch", "heads", "rows", "d_head", "d_value", "causal", "scale",
+         "dtype", "threads", "isa", "cache"]
 SERIES = ["impl", "variant", "params"]
 
 STATUSES = {
@@ -50,6 +50,24 @@ STATUSES = {
     "bad_output": "wrong output",
     "inaccurate": "misses its own definition",
     "failed": "could not be measured",
+}
+FLAGS = {
+    "accuracy_missing": "no error was measured",
+    "autocorrelated": "neighbouring rounds resemble each other: the interval is too narrow",
+    "bimodal": "the rounds fall into two groups",
+    "cal_drift": "the CPU changed its speed within rounds",
+    "cal_slow": "the CPU was slower than at its best in this run",
+    "ci_wide": "the interval is wider than wanted",
+    "clamped": "some rows needed a denominator kept away from zero",
+    "disturbed": "most samples were disturbed",
+    "few_rounds": "too few rounds for an interval",
+    "mem_leakpath": "the process grew by more than was handed out",
+    "rss_bound": "the growth of the process is an upper bound",
+    "single_sample": "some rounds hold one sample",
+    "throttled": "a CPU quota stopped the run at times",
+    "timer_limited": "too short for a cold time",
+    "unpinned": "a thread could not be bound to its CPU",
+    "unstable": "the rounds differ by more than they should",
 }
 
 
@@ -178,6 +196,11 @@ def pretty_input(kind):
     return kind.replace(":", " ", 1).replace(":", " ")
 
 
+def usual_scale(key):
+    """Whether the logits are scaled by 1 / sqrt(d)."""
+    return abs(key["scale"] * np.sqrt(key["d_head"]) - 1) < 1e-4
+
+
 def _read(path):
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
@@ -212,15 +235,16 @@ def _check(cells, path):
         raise DataError(f"{path}: schema_version {cells['schema_version'].iloc[int(np.argmax(~(newer <= SCHEMA)))]!r}, "
                         f"but this version reads up to {SCHEMA}. Update attnbench.")
     cells = cells.copy()
-    for column in NUMBERS + TEXTS:
+    for column in ["scale"] + NUMBERS + TEXTS:
         if column not in cells.columns:
             cells[column] = ""
-    for column in KEY_NUMBER + NUMBERS:
+    for column in KEY_NUMBER + ["scale"] + NUMBERS:
         cells[column] = _numbers(cells[column], path, required=column in KEY_NUMBER)
     unknown = sorted(set(cells["status"]) - set(STATUSES))
     if unknown:
         raise DataError(f"{path}: unknown status {unknown[0]!r}; known: {', '.join(STATUSES)}.")
     _check_times(cells, path)
+    cells["scale"] = cells["scale"].fillna(1 / np.sqrt(cells["d_head"]))
     cells["n"] = cells["n_k"].astype(int)
     cells["rows"] = np.where(cells["n_q"] == cells["n_k"], 0, cells["n_q"]).astype(int)
     twin = cells.duplicated(GROUP + SERIES + ["n", "seed"], keep=False)
@@ -274,9 +298,10 @@ def _slug(key, varying):
     words = [key["input_kind"]]
     for column, short in (("mode", ""), ("rows", "nq"), ("d_head", "d"), ("batch", "b"),
                           ("heads", "h"), ("threads", "t"), ("dtype", ""), ("isa", ""),
-                          ("cache", ""), ("d_value", "dv")):
-        alone = column == "d_value" and key["d_value"] == key["d_head"]
-        if column in varying and not alone:
+                          ("cache", ""), ("d_value", "dv"), ("scale", "scale")):
+        usual = (column == "d_value" and key["d_value"] == key["d_head"]
+                 or column == "scale" and usual_scale(key))
+        if column in varying and not usual:
             value = key[column]
             words.append(f"{short}{value:g}" if isinstance(value, (int, float)) else short + value)
     if "causal" in varying:

@@ -27,7 +27,7 @@ class Finding:
 def findings(run, most=3):
     """Up to `most` findings, the most telling first."""
     rounds = round_medians(run)
-    makers = (_speed, _errors, _exact, _memory, _growth)
+    makers = (_speed, _errors, lambda *of: _exact(*of) or _memory(*of), _growth)
     return [f for f in (make(run, rounds) for make in makers) if f][:most]
 
 
@@ -218,9 +218,14 @@ def _why(row):
     return word if word.split(" ")[0] in ("would", "timed", "crashed", "misses", "could") else f"is {word}"
 
 
+def _workspaces(group, n):
+    """[(series, bytes)] at length n, of attention proper."""
+    rows = [(s, s.at(n)) for s in group.series if s.at(n) is not None and s.family != "control"]
+    return [(s, r["ws_tracked_bytes"]) for s, r in rows if np.isfinite(r["ws_tracked_bytes"])]
+
+
 def _leanest(group, n):
-    rows = [(s, s.at(n)["ws_tracked_bytes"]) for s in group.series if s.at(n) is not None]
-    rows = [(s, b) for s, b in rows if np.isfinite(b)]
+    rows = _workspaces(group, n)
     return min(rows, key=lambda p: p[1]) if rows else None
 
 
@@ -230,8 +235,7 @@ def _memory(run, rounds):
     if not found:
         return None
     group, n = found
-    rows = [(s, s.at(n)["ws_tracked_bytes"]) for s in group.series if s.at(n) is not None]
-    rows = [(s, b) for s, b in rows if b > 0]
+    rows = [(s, b) for s, b in _workspaces(group, n) if b > 0]
     if len(rows) < 2:
         return None
     low, high = min(rows, key=lambda p: p[1]), max(rows, key=lambda p: p[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import machine, style
 from .axes import gap, limits
-from .data import GROUP, DataError
+from .data import GROUP, DataError, usual_scale
 from .lines import ERROR, MEMORY, QUANTITIES, TIME, clear_growth, facts
 from .pareto import best_length, front, points
 
@@ -104,6 +104,9 @@ def _condition(group):
         value = group.key[column]
         if column == "rows":
             tests.append('column("n_q") == ' + (f"{value}" if value else 'column("n_k")'))
+        elif column == "scale":
+            if not usual_scale(group.key):
+                tests.append(f'abs(column("scale") / {value!r} - 1) < 1e-6')
         elif isinstance(value, str):
             tests.append(f'strcol("{column}") eq "{_escape(value)}"')
         else:

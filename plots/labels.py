@@ -80,8 +80,8 @@ def place(points, sizes, bounds, radius, segments=(), taken=()):
     options = [_options(p, s, radius) for p, s in zip(points, sizes)]
     still = (points, bounds, radius, fixed, _sample(segments))
     near = np.sort(np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1)), axis=1)
-    orders = [near[:, :4].sum(axis=1), points[:, 0], -points[:, 0], -points[:, 1], points[:, 1],
-              points.sum(axis=1)][:6 if len(points) <= 20 else 2]
+    orders = [near[:, :4].sum(axis=1), points[:, 0], -points[:, 1], points[:, 1]]
+    orders = orders if len(points) <= 20 else orders[:2]
     ends = [_settle(options, np.argsort(o, kind="stable"), still) for o in orders]
     return min(ends, key=lambda end: end[0])[1][:, :2]
 

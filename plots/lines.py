@@ -14,7 +14,7 @@ from . import style
 from .axes import (binary_ticks, bytes_text, decimal_ticks, gap, length_axis, limits, plain,
                    set_ticks, slopes)
 from .canvas import Sheet, families_of
-from .data import STATUSES
+from .data import STATUSES, usual_scale
 from .labels import spread, text_width
 
 CLEAR = 4  # the process's growth is drawn from this many times its resolution
@@ -169,7 +169,8 @@ def facts(group, machine=""):
         group.input + spread_of,
         f"batch {key['batch']:g}", f"{key['heads']:g} head" + "s" * (key["heads"] != 1),
         f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] else "",
-        d, "causal" if key["causal"] else "bidirectional", key["dtype"],
+        d, "" if usual_scale(key) else f"scale {key['scale']:.3g}",
+        "causal" if key["causal"] else "bidirectional", key["dtype"],
         f"{threads:g} thread" + "s" * (threads != 1), key["isa"],
         f"{key['cache']} cache" if key["cache"] else "",
         key["mode"] if key["mode"] not in ("", "forward") else "",

@@ -1,34 +1,40 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What run.json says of the machine and the run, as far as it says it."""
+import shlex
+
+from .axes import bytes_text
 
 SECTIONS = [  # heading, [(label, paths that may hold it)]
     ("Machine", [
-        ("CPU", ["cpu_model", "model_name", "cpu.model", "cpu.name"]),
-        ("Instruction sets", ["isa", "cpu_flags", "cpu.flags"]),
-        ("CPUs allowed", ["effective_cpus", "allowed_cpus", "cpus"]),
-        ("Cores", ["cores", "n_cores"]),
-        ("Caches", ["caches", "cache", "cache_sizes"]),
-        ("Memory", ["mem_total_bytes", "memory.total_bytes", "mem_total"]),
-        ("NUMA nodes", ["numa_nodes", "numa"]),
-        ("Guest of a hypervisor", ["hypervisor"]),
-        ("Frequency governor", ["governor"]),
-        ("Huge pages", ["thp", "thp_mode"]),
+        ("CPU", ["machine.cpu_model", "cpu_model"]),
+        ("Cores", ["topology.cores"]),
+        ("CPUs this run may use", ["topology.effective_cpus"]),
+        ("L1 data cache", ["topology.l1d_bytes"]),
+        ("L2 cache", ["topology.l2_bytes"]),
+        ("L3 cache", ["topology.l3_bytes"]),
+        ("Memory", ["machine.memory_total_bytes"]),
+        ("NUMA nodes", ["topology.numa_nodes"]),
+        ("Hypervisor", ["machine.hypervisor"]),
+        ("Frequency governor", ["machine.governor"]),
+        ("Huge pages", ["machine.transparent_hugepages"]),
     ]),
     ("Software", [
-        ("Kernel", ["kernel"]),
-        ("C library", ["libc"]),
-        ("Compiler", ["compiler"]),
-        ("Flags", ["compiler_flags", "cflags", "flags"]),
-        ("BLAS", ["openblas_config", "openblas", "blas"]),
-        ("hwloc", ["hwloc_version", "hwloc"]),
+        ("System", ["machine.os"]),
+        ("Kernel", ["machine.kernel"]),
+        ("C library", ["machine.libc"]),
+        ("Compiler", ["build.compiler"]),
+        ("Flags", ["build.flags"]),
+        ("BLAS", ["blas.config"]),
+        ("attnbench", ["build.version"]),
     ]),
     ("Run", [
         ("Status", ["status"]),
-        ("Started", ["start", "started", "start_utc", "started_utc"]),
-        ("Ended", ["end", "ended", "end_utc", "ended_utc"]),
-        ("Profile", ["profile", "config.profile"]),
-        ("Clock resolution", ["clock_resolution_ns", "clock.resolution_ns"]),
-        ("Cells by status", ["counts", "status_counts"]),
+        ("Started", ["start"]),
+        ("Ended", ["end"]),
+        ("Profile", ["config.profile"]),
+        ("Sweep", ["sweep.path"]),
+        ("Clock resolution in ns", ["timing.resolution_ns"]),
+        ("Load at the start", ["machine.load1"]),
     ]),
 ]
 
@@ -41,18 +47,16 @@ def cpu(info):
 
 def command(info):
     """The command line as one types it, or ""."""
-    argv = _find(info, ["argv", "command", "command_line"])
-    if isinstance(argv, list):
-        return " ".join(_quoted(str(a)) for a in argv)
-    return str(argv) if argv else ""
+    argv = _find(info, ["argv"])
+    return shlex.join(str(a) for a in argv) if isinstance(argv, list) else ""
 
 
 def commit(info):
-    """"0123abc (with changes)", or ""."""
-    value = _find(info, ["git_commit", "git.commit", "commit", "build.commit"])
+    """"0123abc with changes ...", or ""."""
+    value = _find(info, ["build.git_commit"])
     if not isinstance(value, str) or not value:
         return ""
-    dirty = _find(info, ["git_dirty", "git.dirty", "dirty"])
+    dirty = _find(info, ["build.git_dirty"])
     return value + (" with changes that are not committed" if dirty else "")
 
 
@@ -60,11 +64,8 @@ def sections(info):
     """[(heading, [(label, value)])] of what is known."""
     out = []
     for heading, wanted in SECTIONS:
-        rows = [(label, _say(label, _find(info, paths))) for label, paths in wanted]
+        rows = [(label, _say(paths[0], _find(info, paths))) for label, paths in wanted]
         rows = [(label, value) for label, value in rows if value]
-        if heading == "Run":
-            rows += [(f"Warning {i}", str(w)) for i, w in
-                     enumerate(_find(info, ["warnings"]) or [], 1)]
         if rows:
             out.append((heading, rows))
     return out
@@ -83,38 +84,25 @@ def everything(info, prefix=""):
 
 
 def _find(info, paths):
-    """First value that is there: at the path itself, or with its last name one
-    level down, whatever the section is called."""
+    """First value that is there, None if none is."""
     for path in paths:
         value = info
         for part in path.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         if value is not None:
             return value
-    for path in paths:
-        if "." not in path:
-            for section in info.values():
-                if isinstance(section, dict) and section.get(path) is not None:
-                    return section[path]
     return None
 
 
-def _say(label, value):
+def _say(name, value):
     if value is None or value == "":
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_say(label + str(k), v)}" for k, v in value.items())
+        return ", ".join(f"{k} {_say(k, v)}" for k, v in value.items())
     if isinstance(value, list):
-        return ", ".join(_say(label, v) for v in value)
-    if isinstance(value, int) and value >= 4096 and any(
-            w in label.lower() for w in ("bytes", "memory", "cache")):
-        from .axes import bytes_text
+        return ", ".join(_say(name, v) for v in value)
+    if isinstance(value, int) and name.endswith("_bytes"):
         return bytes_text(value)
-    return str(value)
-
-
-def _quoted(word):
-    safe = all(c.isalnum() or c in "-_./:=,+@%^" for c in word) and word
-    return word if safe else "'" + word.replace("'", "'\\''") + "'"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from . import figures, gp, machine, style, svg
 from .axes import bytes_text
-from .data import STATUSES, DataError, pretty_input
+from .data import FLAGS, STATUSES, DataError, pretty_input
 from .findings import NOT_APPROXIMATE, as_text, findings
 from .lines import facts
 from .pareto import best_length
@@ -74,7 +74,7 @@ def render(run, planned, folder, found, out, formats):
         cpu=machine.cpu(run.info), command=machine.command(run.info),
         commit=machine.commit(run.info), sections=machine.sections(run.info),
         everything=machine.everything(run.info), cells=_cells(run, rounds),
-        failures=_failures(run), palette=palette(), dark=palette(dark=True),
+        failures=_failures(run), flags=_flags(run), palette=palette(), dark=palette(dark=True),
         csv=base64.b64encode((run.path / "summary.csv").read_bytes()).decode(), links=links,
         css=_asset("report.css"), js=_asset("report.js"), explore=_asset("explore.js"),
         data=json.dumps({"groups": [_traces(g) for g in run.groups],
@@ -179,6 +179,12 @@ def _failures(run):
     return [{"name": v, "params": p, "input": i, "d": d, "causal": c, "status": s,
              "words": STATUSES[s], "message": m, "lengths": sorted(set(ns))}
             for (v, p, i, d, c, s, m), ns in out.items()]
+
+
+def _flags(run):
+    """[(flag, cells that have it, what it means)], the most frequent first."""
+    counts = run.cells["flags"].str.split(";").explode().value_counts()
+    return [(flag, int(count), FLAGS.get(flag, "")) for flag, count in counts.items() if flag]
 
 
 def _traces(group):

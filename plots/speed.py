@@ -6,6 +6,7 @@ each round and drift cancels. The interval of its median is by order statistics
 (scipy.stats.quantile_test): nothing is assumed normal.
 """
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -54,8 +55,10 @@ class Crossing:
         lengths = sorted(self.at)
         if self.kind == "always":
             return f"at every length measured, from {lengths[0]}"
-        if self.kind == "once":
+        if self.kind == "once" and self.below:
             return f"from a length in ({self.below}, {self.above}]"
+        if self.kind == "once":
+            return f"from {self.above}; not decided below"
         if self.kind == "never":
             return f"at no length measured, up to {lengths[-1]}"
         if self.kind == "several":
@@ -71,6 +74,7 @@ def round_medians(run):
     raw = run.raw
     if raw is None or not {"cell_id", "pass", "round", "status", "wall_ns", "calls"} <= set(raw):
         return None
+    raw = _standing(raw)
     raw = raw[(raw["pass"] == "time") & (raw["status"] == "ok") & (raw["cell_id"] != "")]
     table = pd.DataFrame({
         "cell_id": raw["cell_id"], "round": pd.to_numeric(raw["round"], errors="coerce"),
@@ -84,13 +88,40 @@ def round_medians(run):
     return clean["median"].where(clean["size"] >= CLEAN).reindex(whole.index).fillna(whole)
 
 
+def _standing(raw):
+    """Rows that count: after the last `reset` of their cell, and no torn groups."""
+    raw = raw.reset_index(drop=True)
+    resets = raw[raw["pass"] == "reset"]
+    if len(resets):
+        last = raw["cell_id"].map(pd.Series(resets.index, resets["cell_id"]).groupby(level=0).max())
+        raw = raw[~(raw.index <= last)]
+    if "samples_in_round" in raw:
+        size = raw.groupby(["cell_id", "pass", "round"])["status"].transform("size")
+        raw = raw[~(size < pd.to_numeric(raw["samples_in_round"], errors="coerce"))]
+    return raw
+
+
+def interval(values):
+    """95 % interval of the median by order statistics; NaN for fewer than six."""
+    low, high = _ranks(len(values))
+    if not np.isfinite(low):
+        return np.nan, np.nan
+    ordered = np.sort(values)
+    return ordered[int(low)], ordered[int(high)]
+
+
+@lru_cache
+def _ranks(count):
+    """Which of `count` ordered values bound the median: as the interval of 0, 1, 2 ..."""
+    return quantile_test(np.arange(count), q=0, p=0.5).confidence_interval(0.95)
+
+
 def speedup(rounds, base, variant):
     """Ratio of two rows of summary.csv of one shape."""
     if rounds is not None and _known(rounds, base) and _known(rounds, variant):
         logs = (np.log(rounds[base["cell_id"]]) - np.log(rounds[variant["cell_id"]])).dropna()
         if len(logs):
-            interval = quantile_test(logs, q=0, p=0.5).confidence_interval(0.95)
-            return Ratio(*(float(np.exp(v)) for v in (np.median(logs), *interval)), len(logs))
+            return Ratio(*(float(np.exp(v)) for v in (np.median(logs), *interval(logs))), len(logs))
     value = base["time_median_ns"] / variant["time_median_ns"]
     return Ratio(value, base["time_ci95_lo_ns"] / variant["time_ci95_hi_ns"],
                  base["time_ci95_hi_ns"] / variant["time_ci95_lo_ns"], 0)

@@ -36,7 +36,7 @@ CATALOGUE = {
     "recurrent": ["retention", "gla", "deltanet", "lightning"],
     "hybrid": ["scatterbrain", "sinkhorn"],
     "other": ["synthesizer-dense", "synthesizer-random", "aft-full", "fnet"],
-    "control": ["uniform", "zero"],
+    "control": ["uniform", "null"],
 }
 DASHES = ["-", (0, (4, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.4, 1, 1.4))]
 

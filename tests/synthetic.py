@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # plots/ is run from the tree, not installed
 
 KEY = ("schema_version run_id impl variant family params mode batch heads n_q n_k d_head d_value "
-       "causal dtype threads isa cache input_kind seed cell_id").split()
+       "causal scale dtype threads isa cache input_kind seed cell_id").split()
 SUMMARY = KEY + (
     "status stop_reason message rounds samples clean_share calls time_median_ns time_ci95_lo_ns "
     "time_ci95_hi_ns time_mad_ns time_min_ns time_q1_ns time_q3_ns time_p95_ns time_mean_ns "
@@ -59,15 +59,16 @@ FAULTS = {
 }
 MACHINE = {
     "schema_version": 1, "run_id": "20260101T000000Z-0001", "status": "complete",
+    "start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:02:30Z",
     "argv": ["attnbench", "run", "harness/sweeps/default.ini", "--out", "results/default"],
-    "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-    "cpu_model": "Example CPU 9000 8-Core Processor", "isa": ["scalar", "avx2"],
-    "caches": {"L1d": 32768, "L2": 1048576, "L3": 33554432},
-    "memory": {"total_bytes": 16 * 2**30}, "kernel": "Linux 6.1.0-18-amd64",
-    "compiler": "gcc 12.2.0", "flags": "-O2 -g",
-    "openblas": "OpenBLAS 0.3.21 DYNAMIC_ARCH NO_AFFINITY Zen MAX_THREADS=64",
-    "governor": None, "warnings": ["hypervisor: other guests share the CPU"],
-    "counts": {"ok": 96},
+    "config": {"profile": "quick"}, "counts": {"planned": 98, "ok": 92},
+    "build": {"compiler": "gcc 12.2.0", "flags": "-O2 -g", "git_dirty": False,
+              "git_commit": "0123456789abcdef0123456789abcdef01234567"},
+    "machine": {"cpu_model": "Example  CPU 9000 8-Core Processor", "governor": None,
+                "kernel": "Linux 6.1.0-18-amd64", "memory_total_bytes": 16 * 2**30},
+    "topology": {"cores": 8, "l2_bytes": 1048576, "effective_cpus": 8.0},
+    "blas": {"config": "OpenBLAS 0.3.21 DYNAMIC_ARCH NO_AFFINITY Zen MAX_THREADS=64"},
+    "sensors": {"steal": {"available": False, "reason": "no such file"}},
 }
 
 
@@ -112,7 +113,7 @@ def _growth(at256, exponent, n):
 def _key(name, spec, kind, d, n):
     key = {"schema_version": 1, "run_id": "20260101T000000Z-0001", "impl": "attnbench",
            "variant": name, "family": spec[0], "params": spec[1], "mode": "forward", "batch": 1,
-           "heads": 4, "n_q": n, "n_k": n, "d_head": d, "d_value": d, "causal": 0, "dtype": "f32",
+           "heads": 4, "n_q": n, "n_k": n, "d_head": d, "d_value": d, "causal": 0, "scale": d**-0.5, "dtype": "f32",
            "threads": 1, "isa": "avx2", "cache": "warm", "input_kind": kind, "seed": 1}
     key["cell_id"] = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     return key
@@ -126,7 +127,7 @@ def _measured(spec, n, d, each, error, uniform, entropy, rng):
     level = uniform * (1 + 0.02 * np.log2(n / 256))
     return {
         "stop_reason": "ci_target", "rounds": len(each), "samples": 10 * len(each),
-        "clean_share": 0.97, "calls": max(1, round(1e6 / np.median(each))),
+        "clean_share": 0.97, "flags": "cal_slow;ci_wide" if n == 512 else "", "calls": max(1, round(1e6 / np.median(each))),
         "time_median_ns": np.median(each), "time_ci95_lo_ns": interval[0],
         "time_ci95_hi_ns": interval[1], "time_min_ns": each.min(), "time_mean_ns": each.mean(),
         "ws_model_bytes": tracked, "ws_tracked_bytes": tracked,

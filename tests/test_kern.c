@@ -43,7 +43,7 @@ static struct buffer buffer_new(size_t n, size_t offset, double a)
 {
 	struct buffer b = { .n = n, .offset = offset };
 
-	b.all = aligned_alloc(64, (n + 96) * sizeof(float) / 64 * 64 + 64);
+	b.all = aligned_alloc(64, ((n + 96) * sizeof(float) + 63) / 64 * 64);
 	assert_non_null(b.all);
 	b.x = b.all + 16 + offset;
 	for (size_t i = 0; i < n + 48; i++)
@@ -141,6 +141,10 @@ static void test_elementwise(void **state)
 			double p = (double)a * fmax((double)x.x[i], 0), want = p + (double)shift;
 			assert_near((double)z.x[i], want, UNIT * (fabs(p) + fabs(want)), "relu", n);
 		}
+		memcpy(z.x, y.x, n * sizeof(float));
+		kern->raise(z.x, x.x, n);
+		for (size_t i = 0; i < n; i++)
+			assert_true(z.x[i] == fmaxf(x.x[i], y.x[i]));
 		kern->mul(z.x, x.x, y.x, n);
 		for (size_t i = 0; i < n; i++)
 			assert_true(z.x[i] == x.x[i] * y.x[i]);
@@ -339,7 +343,7 @@ static struct tile_case tile_case_new(const struct kern *kern, size_t rows, size
 	}
 	for (size_t j = 0; j < n; j++)
 		c.bits[j] = (uint32_t)(attn_random_uniform(seed, 3, drawn++) * 65536);
-	c.work = aligned_alloc(64, floats * sizeof(float) + 64);
+	c.work = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64);
 	c.t = (struct kern_tile){ .d = d, .d_v = d_v, .turns = 1 };
 	c.t.q = c.work;
 	c.t.acc = c.t.q + d * lanes;
@@ -554,7 +558,7 @@ static const struct {
 	CMUnitTestFunction run;
 } cases[] = {
 	{ "table", test_table },       { "sum dot max", test_sums },
-	{ "axpy scale exp_shift elu1 relu mul div", test_elementwise },
+	{ "axpy scale exp_shift elu1 relu raise mul div", test_elementwise },
 	{ "exp corners", test_exp_corners }, { "pairs", test_pairs },
 	{ "sincos", test_sincos }, { "mm", test_mm },
 	{ "rows", test_rows },           { "transpose", test_transpose }, { "tile", test_tile },

@@ -29,6 +29,7 @@ def test_report_holds_everything(page, run, folder):
     for status, message in FAULTS.values():
         assert f"<code>{status}</code>" in page
     assert "E is for &lt;n = 1024&gt;" in page and "<n = 1024>" not in page
+    assert "<code>ci_wide</code>, 26 of 98" in page
     assert page.count("<tr class=\"bad\">") == len(FAULTS)
     assert "attnbench run harness/sweeps/default.ini --out results/default" in page
     assert "0123456789abcdef0123456789abcdef01234567" in page

@@ -149,6 +149,13 @@ static void rescale(const struct work *w, size_t f, float a)
 	w->state.z[f] *= a;
 }
 
+/* All of the state times a. */
+static void rescale_all(const struct work *w, float a)
+{
+	w->c->kern->scale(w->state.s, a, w->dim * w->ld_v);
+	w->c->kern->scale(w->state.z, a, w->dim);
+}
+
 /* Features that are exponents come first. */
 static size_t exponents(const struct feature_map *map)
 {
@@ -224,8 +231,7 @@ static void absorb_range(const struct work *w, size_t j0, size_t j1)
 		load_keys(w, j, rows);
 		exponentiate(w, rows);
 		if (w->map->decay < 1) {
-			for (size_t f = 0; f < w->dim; f++)
-				rescale(w, f, w->power[rows]);
+			rescale_all(w, w->power[rows]);
 			for (size_t r = 0; r < rows; r++)
 				w->c->kern->scale(w->psi + r * w->ld, w->power[rows - 1 - r], w->dim);
 		}
@@ -367,8 +373,8 @@ static void causal_chunk(const struct work *w, size_t i0, size_t j0, size_t rows
 	read_state(w, i0, rows, false);
 	read_near(w, i0, j0, rows);
 	divide(w, i0, rows);
-	for (size_t f = 0; decays && f < w->dim; f++)
-		rescale(w, f, w->power[rows]);
+	if (decays)
+		rescale_all(w, w->power[rows]);
 	for (size_t r = 0; decays && r < rows; r++)
 		kern->scale(w->psi + r * w->ld, w->power[rows - 1 - r], w->dim);
 	absorb(w, j0, rows);
@@ -435,8 +441,7 @@ static void absorb_backward(const struct work *w, size_t j0, size_t j1)
 	for (size_t rows; j1 > j0; j1 -= rows) {
 		rows = last_chunk(w, j1 - j0);
 		load_keys(w, j1 - rows, rows);
-		for (size_t f = 0; f < w->dim; f++)
-			rescale(w, f, w->power[rows]);
+		rescale_all(w, w->power[rows]);
 		for (size_t r = 0; r < rows; r++)
 			c->kern->scale(w->psi + r * w->ld, w->power[r], w->dim);
 		absorb(w, j1 - rows, rows);

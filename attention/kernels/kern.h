@@ -100,7 +100,9 @@ struct kern {
 
 	/* c (m x n, ldc) = a b, or += with accumulate. a (m x k) has strides:
 	 * element (i, l) is a[i * rsa + l * csa]; b (k x n, ldb) is row-major. For
-	 * operands that stay in cache: nothing is packed. */
+	 * operands that stay in cache: nothing is packed. What is there is added
+	 * last, here and in rows_add: a small constant that is added to a large
+	 * sum again and again would be rounded the same way each time. */
 	void (*mm)(float *c, size_t ldc, const float *a, size_t rsa, size_t csa,
 	           const float *b, size_t ldb, size_t m, size_t n, size_t k,
 	           bool accumulate);
@@ -128,6 +130,7 @@ struct kern {
 	void (*elu1)(float *y, const float *x, size_t n); /* elu(x) + 1; y may be x */
 	/* y = a max(x, 0) + b; y may be x. */
 	void (*relu)(float *y, const float *x, float a, float b, size_t n);
+	void (*raise)(float *y, const float *x, size_t n); /* y = max(x, y) */
 	/* Element by element; y may be x or z. */
 	void (*mul)(float *y, const float *x, const float *z, size_t n); /* x z */
 	void (*div)(float *y, const float *x, const float *z, size_t n); /* x / z */

@@ -125,10 +125,10 @@ static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, con
 {
 	for (size_t i = 0; i < m; i++) {
 		for (size_t j = 0; j < n; j++) {
-			float sum = accumulate ? c[i * ldc + j] : 0;
+			float sum = 0;
 			for (size_t l = 0; l < k; l++)
 				sum += a[i * rsa + l * csa] * b[l * ldb + j];
-			c[i * ldc + j] = sum;
+			c[i * ldc + j] = accumulate ? c[i * ldc + j] + sum : sum;
 		}
 	}
 }
@@ -183,9 +183,12 @@ static void rows_dot(float *y, const float *a, size_t lda, size_t m, const float
 
 static void rows_add(float *y, const float *a, size_t lda, size_t m, size_t n)
 {
-	for (size_t i = 0; i < m; i++)
-		for (size_t j = 0; j < n; j++)
-			y[j] += a[i * lda + j];
+	for (size_t j = 0; j < n; j++) {
+		float sum = 0;
+		for (size_t i = 0; i < m; i++)
+			sum += a[i * lda + j];
+		y[j] += sum;
+	}
 }
 
 static void axpy(float *y, float a, const float *x, size_t n)
@@ -221,6 +224,12 @@ static void relu(float *y, const float *x, float a, float b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		y[i] = a * (x[i] > 0 ? x[i] : 0) + b;
+}
+
+static void raise_to(float *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] > y[i] ? x[i] : y[i];
 }
 
 static void mul(float *y, const float *x, const float *z, size_t n)
@@ -276,6 +285,7 @@ const struct kern kern_scalar = {
 	.exp_shift = exp_shift,
 	.elu1 = elu1,
 	.relu = relu,
+	.raise = raise_to,
 	.mul = mul,
 	.div = divide,
 	.pairs = pairs,

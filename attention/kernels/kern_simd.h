@@ -401,9 +401,7 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 	x->fetch[turn] += k * step;
 	UNROLL for (size_t i = 0; i < mr; i++)
 		UNROLL for (size_t u = 0; u < nv; u++)
-			acc[i][u] = !x->accumulate ? v_set1(0)
-			            : part && u == nv - 1 ? v_load_part(c + i * ldc + u * VL, part)
-			                                  : v_load(c + i * ldc + u * VL);
+			acc[i][u] = v_set1(0);
 	for (size_t l = 0; l < k; l++) {
 		vf bl[NV];
 		v_prefetch_far(fetch + l * step);
@@ -418,10 +416,15 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 	}
 	UNROLL for (size_t i = 0; i < mr; i++) {
 		UNROLL for (size_t u = 0; u < nv; u++) {
-			if (part && u == nv - 1)
-				v_store_part(c + i * ldc + u * VL, acc[i][u], part);
+			float *to = c + i * ldc + u * VL;
+			bool partial = part && u == nv - 1;
+			vf sum = acc[i][u];
+			if (x->accumulate)
+				sum += partial ? v_load_part(to, part) : v_load(to);
+			if (partial)
+				v_store_part(to, sum, part);
 			else
-				v_store(c + i * ldc + u * VL, acc[i][u]);
+				v_store(to, sum);
 		}
 	}
 }
@@ -504,18 +507,19 @@ static void rows_add(float *y, const float *a, size_t lda, size_t m, size_t n)
 	for (; j + 4 * VL <= n; j += 4 * VL) {
 		vf sum[4];
 		UNROLL for (size_t u = 0; u < 4; u++)
-			sum[u] = v_load(y + j + u * VL);
+			sum[u] = v_set1(0);
 		for (size_t i = 0; i < m; i++)
 			UNROLL for (size_t u = 0; u < 4; u++)
 				sum[u] += v_load(a + i * lda + j + u * VL);
 		UNROLL for (size_t u = 0; u < 4; u++)
-			v_store(y + j + u * VL, sum[u]);
+			v_store(y + j + u * VL, v_load(y + j + u * VL) + sum[u]);
 	}
 	for (; j < n; j += VL) {
 		size_t part = n - j < VL ? n - j : VL;
-		vf sum = part < VL ? v_load_part(y + j, part) : v_load(y + j);
+		vf sum = v_set1(0);
 		for (size_t i = 0; i < m; i++)
 			sum += part < VL ? v_load_part(a + i * lda + j, part) : v_load(a + i * lda + j);
+		sum += part < VL ? v_load_part(y + j, part) : v_load(y + j);
 		if (part < VL)
 			v_store_part(y + j, sum, part);
 		else
@@ -672,6 +676,16 @@ static void row_relu(float *y, const float *x, float a, float b, size_t n)
 		v_store_part(y + i, v_fma(f, v_max(v_load_part(x + i, n - i), zero), shift), n - i);
 }
 
+static void row_raise(float *y, const float *x, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_max(v_load(x + i), v_load(y + i)));
+	if (i < n)
+		v_store_part(y + i, v_max(v_load_part(x + i, n - i), v_load_part(y + i, n - i)), n - i);
+}
+
 static void row_mul(float *y, const float *x, const float *z, size_t n)
 {
 	size_t i = 0;
@@ -767,6 +781,7 @@ const struct kern TABLE = {
 	.exp_shift = row_exp_shift,
 	.elu1 = row_elu1,
 	.relu = row_relu,
+	.raise = row_raise,
 	.mul = row_mul,
 	.div = row_div,
 	.pairs = row_pairs,

@@ -192,3 +192,107 @@ void oracle_nystrom(const struct attn_oracle_call *c)
 		product(f, zbv, 1, m, s->d_v, c->out + r * s->d_v);
 	}
 }
+
+/* pooled: c, pool. Logits of query i: of blocks and, if causal, of the keys
+ * after the last finished block. */
+void oracle_pooled(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	size_t block = (size_t)c->arg[0], blocks = (s->n_k + block - 1) / block, rows = blocks + s->n_k;
+	double *k = c->alloc(c->owner, rows * s->d), *v = c->alloc(c->owner, rows * s->d_v);
+	double *w = c->alloc(c->owner, rows);
+
+	for (size_t b = 0; b < blocks; b++) {
+		size_t j1 = least((b + 1) * block, s->n_k);
+		double size = (double)(j1 - b * block);
+		for (size_t e = 0; e < s->d; e++) {
+			double sum = 0, top = -INFINITY;
+			for (size_t j = b * block; j < j1; j++) {
+				sum += c->k[j * s->d + e];
+				top = fmax(top, c->k[j * s->d + e]);
+			}
+			k[b * s->d + e] = c->arg[1] == 1 ? top : sum / size;
+		}
+		for (size_t e = 0; e < s->d_v; e++) {
+			v[b * s->d_v + e] = 0;
+			for (size_t j = b * block; j < j1; j++)
+				v[b * s->d_v + e] += c->v[j * s->d_v + e] / size;
+		}
+	}
+	for (size_t i = 0; i < s->n_k * s->d; i++)
+		k[blocks * s->d + i] = c->k[i];
+	for (size_t i = 0; i < s->n_k * s->d_v; i++)
+		v[blocks * s->d_v + i] = c->v[i];
+	for (size_t r = 0; r < c->n_rows; r++) {
+		size_t i = c->rows[r], seen = 0;
+		while (seen < s->n_k && oracle_visible(s, i, seen))
+			seen++;
+		size_t finished = s->causal ? seen / block : blocks;
+		double top = -INFINITY, sum = 0;
+		for (size_t u = 0; u < rows; u++) {
+			double size = u < blocks ? (double)(least((u + 1) * block, s->n_k) - u * block) : 1;
+			bool in = u < blocks ? u < finished
+			                     : s->causal && u - blocks >= finished * block && u - blocks < seen;
+			w[u] = in ? (double)s->scale * oracle_dot(c->q + i * s->d, k + u * s->d, s->d) + log(size)
+			          : -INFINITY;
+			top = fmax(top, w[u]);
+		}
+		for (size_t u = 0; u < rows; u++)
+			sum += w[u] = w[u] > -INFINITY ? exp(w[u] - top) : 0;
+		for (size_t u = 0; sum > 0 && u < rows; u++)
+			w[u] /= sum;
+		product(w, v, 1, rows, s->d_v, c->out + r * s->d_v);
+	}
+}
+
+/* exp(-scale |x - y|^2 / 2) */
+static double gaussian(const struct attn_oracle_call *c, const double *x, const double *y)
+{
+	double square = 0;
+
+	for (size_t e = 0; e < c->shape->d; e++)
+		square += (x[e] - y[e]) * (x[e] - y[e]);
+	return exp(-(double)c->shape->scale * square / 2);
+}
+
+/* skyformer: m, ridge, iters, pinv; the state is the landmarks' indices, first
+ * those of queries. */
+void oracle_skyformer(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	const uint32_t *index = c->state;
+	size_t half = (size_t)c->arg[0] / 2, of_q = least(half, s->n_q);
+	size_t m = of_q + least((size_t)c->arg[0] - half, s->n_k);
+	const double **land = (const double **)(void *)c->alloc(c->owner, m);
+	double *a = c->alloc(c->owner, m * m), *z = c->alloc(c->owner, m * m), *sum = c->alloc(c->owner, m);
+	double *bv = c->alloc(c->owner, m * s->d_v), *w = c->alloc(c->owner, m * s->d_v);
+	double *f = c->alloc(c->owner, m);
+
+	for (size_t u = 0; u < m; u++)
+		land[u] = (u < of_q ? c->q : c->k) + index[u] * s->d;
+	for (size_t u = 0; u < m; u++) {
+		sum[u] = 0;
+		for (size_t t = 0; t < m; t++)
+			sum[u] += a[u * m + t] = gaussian(c, land[u], land[t]) + (u == t ? c->arg[1] : 0);
+	}
+	for (size_t i = 0; i < m * m; i++)
+		a[i] /= sqrt(sum[i / m] * sum[i % m]);
+	if (c->arg[3] == 0)
+		newton_schulz(c, a, m, (size_t)c->arg[2], z);
+	else
+		invert(c, a, m, z);
+	for (size_t i = 0; i < m * m; i++)
+		z[i] /= sqrt(sum[i / m] * sum[i % m]);
+	for (size_t i = 0; i < m * s->d_v; i++)
+		bv[i] = 0;
+	for (size_t u = 0; u < m; u++)
+		for (size_t j = 0; j < s->n_k; j++)
+			for (size_t e = 0; e < s->d_v; e++)
+				bv[u * s->d_v + e] += gaussian(c, land[u], c->k + j * s->d) * c->v[j * s->d_v + e];
+	product(z, bv, m, m, s->d_v, w);
+	for (size_t r = 0; r < c->n_rows; r++) {
+		for (size_t u = 0; u < m; u++)
+			f[u] = gaussian(c, c->q + c->rows[r] * s->d, land[u]);
+		product(f, w, 1, m, s->d_v, c->out + r * s->d_v);
+	}
+}

@@ -92,3 +92,69 @@ void oracle_performer(const struct attn_oracle_call *c)
 	else
 		oracle_kernel(c, phi, psi, dim, 0);
 }
+
+/* ---- performer-relu: m, proj, ortho, lengths, eps; state is W^T, d x m ---- */
+
+static void relu(const struct attn_oracle_call *c, const double *x, double *y)
+{
+	const float *w_t = c->state;
+	size_t d = c->shape->d, m = (size_t)c->arg[0];
+	double root = sqrt((double)c->shape->scale / (double)m), eps = c->arg[4];
+
+	if (c->arg[1] == 1) {
+		for (size_t e = 0; e < d; e++)
+			y[e] = fmax(x[e], 0) + eps;
+		return;
+	}
+	for (size_t f = 0; f < m; f++) {
+		double u = 0;
+		for (size_t e = 0; e < d; e++)
+			u += (double)w_t[e * m + f] * x[e];
+		y[f] = root * fmax(u, 0) + eps;
+	}
+}
+
+void oracle_performer_relu(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	size_t dim = c->arg[1] == 1 ? s->d : (size_t)c->arg[0];
+
+	oracle_kernel(c, oracle_features(c, c->q, s->n_q, dim, relu),
+	              oracle_features(c, c->k, s->n_k, dim, relu), dim, 0);
+}
+
+/* ---- rfa: m, tau, ortho, den_min; state is W^T, d x m ---- */
+
+static void sine_cosine(const struct attn_oracle_call *c, const double *x, double *y)
+{
+	const float *w_t = c->state;
+	size_t d = c->shape->d, m = (size_t)c->arg[0];
+	double norm = fmax(sqrt(oracle_dot(x, x, d)), 1e-12);
+
+	for (size_t f = 0; f < m; f++) {
+		double u = 0;
+		for (size_t e = 0; e < d; e++)
+			u += (double)w_t[e * m + f] * x[e] / (norm * c->arg[1]);
+		y[f] = sin(u) / sqrt((double)m);
+		y[m + f] = cos(u) / sqrt((double)m);
+	}
+}
+
+void oracle_rfa(const struct attn_oracle_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	size_t dim = 2 * (size_t)c->arg[0];
+	double *phi = oracle_features(c, c->q, s->n_q, dim, sine_cosine);
+	double *psi = oracle_features(c, c->k, s->n_k, dim, sine_cosine);
+	double *w = c->alloc(c->owner, s->n_k);
+
+	for (size_t r = 0; r < c->n_rows; r++) {
+		size_t i = c->rows[r];
+		double sum = 0;
+		for (size_t j = 0; j < s->n_k; j++) {
+			w[j] = oracle_visible(s, i, j) ? oracle_dot(phi + i * dim, psi + j * dim, dim) : 0;
+			sum += w[j];
+		}
+		oracle_combine(c, w, copysign(fmax(fabs(sum), c->arg[3]), sum), c->out + r * s->d_v);
+	}
+}

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * nsa: native sparse attention, three causal branches.
+ *
+ *     compressed   keys and values as means of l tokens every st; seen once complete
+ *     selected     blocks of `block` keys: the first, the own and the one before, and
+ *                  those of the largest importance, ns in all; importance is the
+ *                  weight of the compressed keys that overlap the block, each times
+ *                  the tokens shared over st
+ *     window       the last w keys, the own included
+ *     O = gcmp O_cmp + gslc O_slc + gswa O_swa
+ *
+ * Time n (n/st) (d + d_v), n ns block (d + d_v), n w (d + d_v). Yuan et al. 2025, arXiv
+ * 2502.11089. The paper's compression is learned, here it is the mean; its gates
+ * are a function of the input, here constants (parameters, or the auxiliary input
+ * gates3, 1 x 3). Rows before the first complete compressed key have O_cmp = 0, so
+ * their weights do not sum to 1. Other codes use one block size for both, pool
+ * without overlap, or keep the own block out of ns. Ties go to the lowest block.
+ *
+ * A tile computes the weights of its compressed keys once, for the branch and for
+ * the choice; then it takes the blocks in its past that all queries see. The other
+ * chosen blocks meet their queries as in moba, a chunk of queries at a time.
+ */
+#include "../engine/bucket.h"
+#include "../engine/layout.h"
+#include "../engine/pick.h"
+#include "../engine/rows.h"
+#include "../engine/work.h"
+#include "../oracle/oracle.h"
+
+#include <string.h>
+
+enum { L, ST, BLOCK, NS, W, GCMP, GSLC, GSWA };
+
+static const struct attn_param params[] = {
+	{ "l", "tokens of a compressed key", ATTN_INT, 32, 1, 1 << 20, NULL },
+	{ "st", "tokens from one compressed key to the next", ATTN_INT, 16, 1, 1 << 20, NULL },
+	{ "block", "tokens of a selected block", ATTN_INT, 64, 1, 1 << 20, NULL },
+	{ "ns", "blocks selected a query, 3 of them by position", ATTN_INT, 16, 3, 1 << 20, NULL },
+	{ "w", "window, the query's own token included", ATTN_INT, 512, 1, 1 << 30, NULL },
+	{ "gcmp", "weight of the compressed branch", ATTN_REAL, 1.0 / 3, 0, 1e6, NULL },
+	{ "gslc", "weight of the selected branch", ATTN_REAL, 1.0 / 3, 0, 1e6, NULL },
+	{ "gswa", "weight of the window", ATTN_REAL, 1.0 / 3, 0, 1e6, NULL },
+	{ 0 },
+};
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Compressed keys complete within the first n tokens. */
+static size_t compressed(const double *arg, size_t n)
+{
+	size_t l = (size_t)arg[L];
+
+	return n >= l ? (n - l) / (size_t)arg[ST] + 1 : 0;
+}
+
+static size_t blocks(const struct attn_shape *s, const double *arg)
+{
+	return (s->n_k + (size_t)arg[BLOCK] - 1) / (size_t)arg[BLOCK];
+}
+
+static size_t choices(const struct attn_shape *s, const double *arg)
+{
+	return least((size_t)arg[NS], blocks(s, arg));
+}
+
+static void compressed_band(const struct attn_shape *s, const double *arg, size_t i, size_t *lo,
+                            size_t *hi)
+{
+	(void)s;
+	*lo = 0;
+	*hi = compressed(arg, i + 1);
+}
+
+static void window(const struct attn_shape *s, const double *arg, size_t i, size_t *lo, size_t *hi)
+{
+	size_t w = (size_t)arg[W];
+
+	(void)s;
+	*lo = i + 1 > w ? i + 1 - w : 0;
+	*hi = i + 1;
+}
+
+/* The own block and the one before it; the first block, where it is neither. */
+static void latest_blocks(const struct attn_shape *s, const double *arg, size_t i, size_t *lo, size_t *hi)
+{
+	size_t b = (size_t)arg[BLOCK], own = i / b;
+
+	(void)s;
+	*lo = own > 0 ? (own - 1) * b : 0;
+	*hi = i + 1;
+}
+
+static void first_block(const struct attn_shape *s, const double *arg, size_t i, size_t *lo, size_t *hi)
+{
+	size_t b = (size_t)arg[BLOCK];
+
+	(void)s;
+	*lo = 0;
+	*hi = i / b > 1 ? b : 0;
+}
+
+/* Queries a chunk: some 128 for each block, but no fewer chunks than ranks. */
+static size_t chunk(const struct attn_shape *s, const double *arg, size_t ranks)
+{
+	size_t lanes = KERN_MAX_LANES, size = 128 * blocks(s, arg) / choices(s, arg);
+
+	size = size < 512 ? 512 : size;
+	return least(size, (s->n_q + ranks - 1) / ranks) / lanes * lanes + lanes;
+}
+
+struct work {
+	const struct attn_call *call;
+	double *exact;  /* shared: means of keys, compressed x d */
+	float *k, *v;   /* shared: compressed keys, rounded, and values */
+	float longest;  /* of k */
+	float gate[3];
+	float *weight;  /* compressed x lanes: scores, then weights */
+	float *best;    /* lanes x a stretch of compressed keys: the maximum, repeated */
+	float *branch;  /* lanes x d_v: result of one branch */
+	float *score;   /* blocks x lanes: importance */
+	struct pick pick;
+	uint32_t *chosen, *order, *start; /* chunk x choices, the same, blocks + 1 */
+	float *selected, *lse;            /* chunk x d_v, chunk: the selected branch */
+	struct attn_call into;            /* queries from the chunk's first, into selected */
+	struct rows rows;
+	size_t i0; /* the chunk's first query */
+};
+
+enum { STRETCH = 64 }; /* compressed keys whose maximum is subtracted at a time */
+
+static void lay_out(struct work *w, const struct attn_call *c, const struct attn_shape *s,
+                    const double *arg, size_t ranks, struct layout *shared, struct layout *scratch)
+{
+	size_t n = compressed(arg, s->n_k), nb = blocks(s, arg), choose = choices(s, arg);
+	size_t size = chunk(s, arg, ranks), lanes = KERN_MAX_LANES;
+
+	LAYOUT(shared, w->exact, n * s->d);
+	LAYOUT(shared, w->k, n * s->d);
+	LAYOUT(shared, w->v, n * s->d_v);
+	LAYOUT(scratch, w->weight, n * lanes);
+	LAYOUT(scratch, w->best, STRETCH * lanes);
+	LAYOUT(scratch, w->branch, lanes * s->d_v);
+	LAYOUT(scratch, w->score, nb * lanes);
+	LAYOUT(scratch, w->chosen, size * choose);
+	LAYOUT(scratch, w->order, size * choose);
+	LAYOUT(scratch, w->start, nb + 1);
+	LAYOUT(scratch, w->selected, size * s->d_v);
+	LAYOUT(scratch, w->lse, size);
+	void *pick = layout_take(scratch, pick_bytes(nb, choose));
+	void *rows = layout_take(scratch, rows_scratch_bytes(s->d, s->d_v));
+	if (!c)
+		return;
+	pick_init(&w->pick, pick, nb, choose);
+	rows_init(&w->rows, &w->into, rows);
+	w->into.out = w->selected;
+	w->into.ldo = s->d_v;
+}
+
+static const char *const cases[] = { "l=6:st=3:block=5:ns=4:w=9", "l=5:st=5:block=8:ns=3:w=1",
+	                             "l=4:st=3:block=7:ns=5:gcmp=0:gslc=1:gswa=0", NULL };
+
+static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
+                        struct attn_plan *p)
+{
+	static work_band *const bands[] = { compressed_band, window, latest_blocks, first_block };
+	struct layout shared = { .base = NULL }, scratch = { .base = NULL };
+	size_t b = (size_t)arg[BLOCK], nb = blocks(s, arg), size = chunk(s, arg, ranks);
+	double pairs = 0, executed = 0, chosen = 0;
+	struct work w;
+
+	if (!s->causal)
+		return "bidirectional nsa does not exist: its window and blocks are those of the past";
+	for (size_t i = 0; i < sizeof bands / sizeof *bands; i++) {
+		double more, more_executed;
+		work_band_pairs(s, arg, bands[i], &more, &more_executed);
+		pairs += more;
+		executed += more_executed;
+	}
+	for (size_t i = 0; i < s->n_q; i++) {
+		size_t count = least((size_t)arg[NS], i / b + 1);
+		chosen += (double)((count > 3 ? count - 3 : 0) * b);
+	}
+	if (chosen > 0) /* half a tile is lost for each block and chunk */
+		executed += chosen + (double)((s->n_q + size - 1) / size * nb * b * KERN_MAX_LANES / 2);
+	work_softmax(s, pairs + chosen, executed, p);
+	lay_out(&w, NULL, s, arg, ranks, &shared, &scratch);
+	p->shared = shared.used;
+	p->scratch = scratch.used;
+	return NULL;
+}
+
+/* ---- compression ---- */
+
+/* Means, ranks in turn; of keys in double, since choices must be comparable. */
+static void compress(const struct work *w, struct attn_team *team)
+{
+	const struct attn_call *c = w->call;
+	size_t d = c->shape->d, d_v = c->shape->d_v, l = (size_t)c->arg[L];
+
+	for (size_t u = team->rank; u < compressed(c->arg, c->shape->n_k); u += team->size) {
+		size_t first = u * (size_t)c->arg[ST];
+		double *mean = w->exact + u * d;
+		float *v = w->v + u * d_v;
+		for (size_t e = 0; e < d; e++)
+			mean[e] = 0;
+		memset(v, 0, d_v * sizeof *v);
+		for (size_t j = first; j < first + l; j++) {
+			for (size_t e = 0; e < d; e++)
+				mean[e] += (double)((const float *)c->k)[j * c->ldk + e];
+			c->kern->axpy(v, 1, (const float *)c->v + j * c->ldv, d_v);
+		}
+		c->kern->scale(v, 1 / (float)l, d_v);
+		for (size_t e = 0; e < d; e++) {
+			mean[e] /= (double)l;
+			w->k[u * d + e] = (float)mean[e];
+		}
+	}
+}
+
+/* Tokens that compressed key u and block b share, over st. */
+static double shared_units(const double *arg, size_t u, size_t b)
+{
+	double first = fmax((double)u * arg[ST], (double)b * arg[BLOCK]);
+	double end = fmin((double)u * arg[ST] + arg[L], (double)(b + 1) * arg[BLOCK]);
+
+	return end > first ? (end - first) / arg[ST] : 0;
+}
+
+/* Compressed keys [*u0, *u1) that overlap block b, of n. */
+static void overlapping(const double *arg, size_t b, size_t n, size_t *u0, size_t *u1)
+{
+	size_t l = (size_t)arg[L], st = (size_t)arg[ST], first = b * (size_t)arg[BLOCK];
+
+	*u0 = first + 1 > l ? (first - l) / st + 1 : 0;
+	*u1 = least((first + (size_t)arg[BLOCK] - 1) / st + 1, n);
+	*u0 = least(*u0, *u1);
+}
+
+/* weight = e^(s - max) of the tile's queries against n compressed keys, each
+ * query's own seen; sum: of each query's weights. */
+static void weigh(struct work *w, size_t n, float *sum)
+{
+	const struct attn_call *c = w->call;
+	const struct kern *kern = c->kern;
+	const struct tile *t = &w->rows.t;
+	size_t lanes = kern->lanes;
+
+	kern->tile_load(&t->k, (const float *)c->q + t->q0 * c->ldq, c->ldq, t->rows, c->shape->scale);
+	kern->tile_scores(&t->k, w->k, c->shape->d, n, w->weight);
+	for (size_t r = 0; r < t->rows; r++)
+		for (size_t u = compressed(c->arg, t->q0 + r + 1); u < n; u++)
+			w->weight[u * lanes + r] = KERN_MASKED;
+	kern->lanes_fold_max(w->best, 1, w->weight, n);
+	for (size_t r = 0; r < lanes; r++) {
+		w->best[r] = w->best[r] > KERN_NO_MAX ? w->best[r] : 0; /* nothing seen: weights 0 */
+		sum[r] = 0;
+	}
+	for (size_t u = 1; u < STRETCH && u < n; u++)
+		memcpy(w->best + u * lanes, w->best, lanes * sizeof *w->best);
+	for (size_t u = 0; u < n; u += STRETCH) {
+		float *at = w->weight + u * lanes;
+		size_t cells = least(STRETCH, n - u) * lanes;
+		kern->axpy(at, -1, w->best, cells);
+		kern->exp_shift(at, at, 0, cells);
+	}
+	kern->rows_add(sum, w->weight, lanes, n, lanes);
+	if (c->stats)
+		c->stats->flops_executed += 2.0 * (double)(lanes * n * c->shape->d);
+}
+
+/* out = gate O_cmp for the tile's queries. */
+static void compressed_branch(struct work *w, size_t n, const float *sum)
+{
+	const struct attn_call *c = w->call;
+	const struct tile *t = &w->rows.t;
+	size_t lanes = c->kern->lanes, d_v = c->shape->d_v;
+	float *out = (float *)c->out + t->q0 * c->ldo;
+
+	c->kern->mm(out, c->ldo, w->weight, 1, lanes, w->v, d_v, t->rows, d_v, n, false);
+	for (size_t r = 0; r < t->rows; r++) {
+		if (n > 0 && sum[r] > 0)
+			c->kern->scale(out + r * c->ldo, w->gate[0] / sum[r], d_v);
+		else
+			memset(out + r * c->ldo, 0, d_v * sizeof *out);
+	}
+	if (c->stats) {
+		c->stats->flops_executed += 2.0 * (double)(lanes * n * d_v);
+		for (size_t r = 0; r < t->rows; r++)
+			c->stats->pairs += (double)compressed(c->arg, t->q0 + r + 1);
+	}
+}
+
+/* ---- selection ---- */
+
+/* pick_exact: ln of the importance of block b, up to the query's constant. */
+static double exact_importance(const void *ctx, size_t lane, size_t b)
+{
+	const struct work *w = ctx;
+	const struct attn_call *c = w->call;
+	size_t i = w->rows.t.q0 + lane, d = c->shape->d, u0, u1;
+	const float *q = (const float *)c->q + i * c->ldq;
+	double most = -INFINITY, sum = 0;
+
+	overlapping(c->arg, b, compressed(c->arg, i + 1), &u0, &u1);
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t u = u0; u < u1; u++) {
+			double dot = 0;
+			for (size_t e = 0; e < d; e++)
+				dot += (double)q[e] * w->exact[u * d + e];
+			double s = (double)c->shape->scale * dot;
+			if (pass == 0)
+				most = fmax(most, s);
+			else
+				sum += shared_units(c->arg, u, b) * exp(s - most);
+		}
+	}
+	return most + log(sum);
+}
+
+/* A number that grows as log2 x, good to twice the relative error of x and 1e-5:
+ * its bits. Comparing logarithms keeps small importances apart. */
+static float log_bits(float x)
+{
+	int32_t bits;
+
+	memcpy(&bits, &x, sizeof bits);
+	return (float)bits * 0x1p-23f;
+}
+
+/* What the tile's queries choose beside the first, the previous and the own block,
+ * which always win; n compressed keys are seen by the last. */
+static void choose_blocks(struct work *w, size_t n)
+{
+	const struct attn_call *c = w->call;
+	const struct kern *kern = c->kern;
+	const struct tile *t = &w->rows.t;
+	size_t lanes = kern->lanes, d = c->shape->d, b = (size_t)c->arg[BLOCK];
+	size_t choose = choices(c->shape, c->arg), nb = (t->q0 + t->rows - 1) / b + 1;
+	float error[KERN_MAX_LANES];
+
+	memset(w->score, 0, nb * lanes * sizeof *w->score);
+	for (size_t u = 0; u < nb; u++) {
+		size_t u0, u1;
+		overlapping(c->arg, u, n, &u0, &u1);
+		for (size_t a = u0; a < u1; a++)
+			kern->axpy(w->score + u * lanes, (float)shared_units(c->arg, a, u),
+			           w->weight + a * lanes, lanes);
+	}
+	for (size_t i = 0; i < nb * lanes; i++)
+		w->score[i] = log_bits(w->score[i]);
+	for (size_t r = 0; r < t->rows; r++) {
+		const float *q = (const float *)c->q + (t->q0 + r) * c->ldq;
+		size_t own = (t->q0 + r) / b;
+		/* Twice the error of a weight, e^s and a few roundings; and that of the bits. */
+		error[r] = 2 * c->shape->scale * pick_dot_error(d, sqrtf(kern->dot(q, q, d)), w->longest) + 2e-5f;
+		for (size_t u = own + 1; u < nb; u++)
+			w->score[u * lanes + r] = KERN_MASKED;
+		w->score[r] = w->score[own * lanes + r] = w->score[(own > 0 ? own - 1 : 0) * lanes + r] = INFINITY;
+	}
+	pick_scan(&w->pick, kern, w->score, nb, t->rows, error);
+	for (size_t r = 0; r < t->rows; r++) {
+		uint32_t *mine = w->chosen + (t->q0 + r - w->i0) * choose;
+		size_t count = pick_lane(&w->pick, r, exact_importance, w, mine), own = (t->q0 + r) / b;
+		for (size_t a = 0; a < choose; a++)
+			if (a >= count || mine[a] == 0 || mine[a] + 1 >= own)
+				mine[a] = BUCKET_NONE;
+	}
+}
+
+static void take_band(struct tile *t, work_band *band)
+{
+	const struct attn_call *c = t->call;
+	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+
+	for (size_t r = 0; r < t->rows; r++)
+		band(c->shape, c->arg, t->q0 + r, &lo[r], &hi[r]);
+	tile_band(t, lo, hi);
+}
+
+/* The other branches as far as they go in order; out += gate O_swa. */
+static void tile_branches(struct work *w)
+{
+	const struct attn_call *c = w->call;
+	struct tile *t = &w->rows.t;
+	const float *q = (const float *)c->q + t->q0 * c->ldq;
+	size_t d_v = c->shape->d_v, at = t->q0 - w->i0;
+
+	tile_load(t, q, c->ldq, t->rows);
+	take_band(t, first_block);
+	take_band(t, latest_blocks);
+	tile_store(t, w->selected + at * d_v, d_v, w->lse + at);
+	tile_load(t, q, c->ldq, t->rows);
+	take_band(t, window);
+	tile_store(t, w->branch, d_v, NULL);
+	for (size_t r = 0; r < t->rows; r++)
+		c->kern->axpy((float *)c->out + (t->q0 + r) * c->ldo, w->gate[2], w->branch + r * d_v, d_v);
+}
+
+/* Each block meets the queries of the chunk that chose it; out += gate O_slc. */
+static void chosen_blocks(struct work *w, size_t count)
+{
+	const struct attn_call *c = w->call;
+	size_t lanes = c->kern->lanes, b = (size_t)c->arg[BLOCK], nb = blocks(c->shape, c->arg);
+	size_t d_v = c->shape->d_v;
+
+	w->into.q = (const float *)c->q + w->i0 * c->ldq;
+	bucket_sort(w->chosen, count, choices(c->shape, c->arg), nb, w->start, w->order);
+	for (size_t u = 0; u < nb; u++) {
+		const float *k = (const float *)c->k + u * b * c->ldk, *v = (const float *)c->v + u * b * c->ldv;
+		for (size_t a = w->start[u]; a < w->start[u + 1]; a += lanes) {
+			const uint32_t *index = w->order + a;
+			rows_load(&w->rows, index, least(lanes, w->start[u + 1] - a));
+			rows_resume(&w->rows, index, w->lse);
+			tile_keys(&w->rows.t, k, c->ldk, v, c->ldv, b, NULL);
+			rows_store(&w->rows, index, w->lse);
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		c->kern->axpy((float *)c->out + (w->i0 + i) * c->ldo, w->gate[1], w->selected + i * d_v, d_v);
+}
+
+static void forward(const struct attn_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	struct layout shared = { .base = c->shared }, scratch = { .base = c->scratch };
+	const float *given = attn_aux_find(c->aux, "gates3", 1, 3);
+	size_t size = chunk(s, c->arg, team->size), lanes = c->kern->lanes;
+	struct work w = { .call = c, .into = *c };
+	float sum[KERN_MAX_LANES];
+
+	lay_out(&w, c, s, c->arg, team->size, &shared, &scratch);
+	for (size_t g = 0; g < 3; g++)
+		w.gate[g] = given ? given[g] : (float)c->arg[GCMP + g];
+	compress(&w, team);
+	attn_barrier(team);
+	for (size_t u = 0; u < compressed(c->arg, s->n_k); u++)
+		w.longest = fmaxf(w.longest, sqrtf(c->kern->dot(w.k + u * s->d, w.k + u * s->d, s->d)));
+	for (w.i0 = team->rank * size; w.i0 < s->n_q; w.i0 += team->size * size) {
+		size_t count = least(size, s->n_q - w.i0);
+		for (size_t i = 0; i < count; i += lanes) {
+			w.rows.t.q0 = w.i0 + i;
+			w.rows.t.rows = least(lanes, count - i);
+			size_t n = compressed(c->arg, w.rows.t.q0 + w.rows.t.rows);
+			weigh(&w, n, sum);
+			compressed_branch(&w, n, sum);
+			choose_blocks(&w, n);
+			tile_branches(&w);
+		}
+		chosen_blocks(&w, count);
+	}
+}
+
+const struct attn_variant attn_nsa = {
+	.abi = ATTN_ABI,
+	.name = "nsa",
+	.family = "sparse",
+	.title = "native sparse attention (NSA)",
+	.paper = "Yuan et al. 2025, arXiv 2502.11089",
+	.formula = "O = gcmp O_compressed + gslc O_selected + gswa O_window",
+	.complexity = "n (n/st + ns block + w) d",
+	.summary = "Means and constant gates in place of what the paper learns. The compressed branch "
+	           "stays quadratic with a factor 1/st; it is empty for the first l - 1 rows.",
+	.flags = ATTN_CAUSAL | ATTN_PARALLEL | ATTN_NONNEG | ATTN_KSHIFT | ATTN_LOGITS,
+	.impl_bound = 2e-6f,
+	.limit = "ns=n:block=1:gcmp=0:gslc=1:gswa=0",
+	.cases = cases,
+	.params = params,
+	.plan = plan,
+	.forward = forward,
+	.oracle = oracle_nsa,
+};

@@ -62,9 +62,12 @@ static size_t blocks(const struct attn_shape *s, const double *arg)
 	return (s->n_k + (size_t)arg[BLOCK] - 1) / (size_t)arg[BLOCK];
 }
 
+/* Blocks chosen by importance: a query of the first three blocks has none to choose. */
 static size_t choices(const struct attn_shape *s, const double *arg)
 {
-	return least((size_t)arg[NS], blocks(s, arg));
+	size_t nb = blocks(s, arg);
+
+	return least((size_t)arg[NS] - 3, nb > 3 ? nb - 3 : 0);
 }
 
 static void compressed_band(const struct attn_shape *s, const double *arg, size_t i, size_t *lo,
@@ -106,9 +109,10 @@ static void first_block(const struct attn_shape *s, const double *arg, size_t i,
 /* Queries a chunk: some 128 for each block, but no fewer chunks than ranks. */
 static size_t chunk(const struct attn_shape *s, const double *arg, size_t ranks)
 {
-	size_t lanes = KERN_MAX_LANES, size = 128 * blocks(s, arg) / choices(s, arg);
+	size_t lanes = KERN_MAX_LANES, size = 512;
 
-	size = size < 512 ? 512 : size;
+	if (choices(s, arg) > 0 && 128 * blocks(s, arg) / choices(s, arg) > size)
+		size = 128 * blocks(s, arg) / choices(s, arg);
 	return least(size, (s->n_q + ranks - 1) / ranks) / lanes * lanes + lanes;
 }
 
@@ -222,12 +226,13 @@ static void compress(const struct work *w, struct attn_team *team)
 }
 
 /* Tokens that compressed key u and block b share, over st. */
-static double shared_units(const double *arg, size_t u, size_t b)
+static float shared_units(const double *arg, size_t u, size_t b)
 {
-	double first = fmax((double)u * arg[ST], (double)b * arg[BLOCK]);
-	double end = fmin((double)u * arg[ST] + arg[L], (double)(b + 1) * arg[BLOCK]);
+	size_t st = (size_t)arg[ST], size = (size_t)arg[BLOCK];
+	size_t first = u * st > b * size ? u * st : b * size;
+	size_t end = least(u * st + (size_t)arg[L], (b + 1) * size);
 
-	return end > first ? (end - first) / arg[ST] : 0;
+	return (float)(end - first) / (float)st; /* they do overlap */
 }
 
 /* Compressed keys [*u0, *u1) that overlap block b, of n. */
@@ -315,7 +320,7 @@ static double exact_importance(const void *ctx, size_t lane, size_t b)
 			if (pass == 0)
 				most = fmax(most, s);
 			else
-				sum += shared_units(c->arg, u, b) * exp(s - most);
+				sum += (double)shared_units(c->arg, u, b) * exp(s - most);
 		}
 	}
 	return most + log(sum);
@@ -331,23 +336,24 @@ static float log_bits(float x)
 	return (float)bits * 0x1p-23f;
 }
 
-/* What the tile's queries choose beside the first, the previous and the own block,
- * which always win; n compressed keys are seen by the last. */
+/* What the tile's queries choose beside the first, the previous and the own block;
+ * n compressed keys are seen by the last. */
 static void choose_blocks(struct work *w, size_t n)
 {
 	const struct attn_call *c = w->call;
 	const struct kern *kern = c->kern;
 	const struct tile *t = &w->rows.t;
 	size_t lanes = kern->lanes, d = c->shape->d, b = (size_t)c->arg[BLOCK];
-	size_t choose = choices(c->shape, c->arg), nb = (t->q0 + t->rows - 1) / b + 1;
+	size_t choose = choices(c->shape, c->arg), nb = (t->q0 + t->rows - 1) / b;
 	float error[KERN_MAX_LANES];
 
+	nb = nb > 1 ? nb - 1 : 0; /* up to the block before the previous one */
 	memset(w->score, 0, nb * lanes * sizeof *w->score);
 	for (size_t u = 0; u < nb; u++) {
 		size_t u0, u1;
 		overlapping(c->arg, u, n, &u0, &u1);
 		for (size_t a = u0; a < u1; a++)
-			kern->axpy(w->score + u * lanes, (float)shared_units(c->arg, a, u),
+			kern->axpy(w->score + u * lanes, shared_units(c->arg, a, u),
 			           w->weight + a * lanes, lanes);
 	}
 	for (size_t i = 0; i < nb * lanes; i++)
@@ -357,17 +363,16 @@ static void choose_blocks(struct work *w, size_t n)
 		size_t own = (t->q0 + r) / b;
 		/* Twice the error of a weight, e^s and a few roundings; and that of the bits. */
 		error[r] = 2 * c->shape->scale * pick_dot_error(d, sqrtf(kern->dot(q, q, d)), w->longest) + 2e-5f;
-		for (size_t u = own + 1; u < nb; u++)
+		for (size_t u = own > 1 ? own - 1 : 0; u < nb; u++)
 			w->score[u * lanes + r] = KERN_MASKED;
-		w->score[r] = w->score[own * lanes + r] = w->score[(own > 0 ? own - 1 : 0) * lanes + r] = INFINITY;
+		if (nb > 0)
+			w->score[r] = KERN_MASKED; /* the first block is seen anyway */
 	}
 	pick_scan(&w->pick, kern, w->score, nb, t->rows, error);
 	for (size_t r = 0; r < t->rows; r++) {
 		uint32_t *mine = w->chosen + (t->q0 + r - w->i0) * choose;
-		size_t count = pick_lane(&w->pick, r, exact_importance, w, mine), own = (t->q0 + r) / b;
-		for (size_t a = 0; a < choose; a++)
-			if (a >= count || mine[a] == 0 || mine[a] + 1 >= own)
-				mine[a] = BUCKET_NONE;
+		for (size_t a = pick_lane(&w->pick, r, exact_importance, w, mine); a < choose; a++)
+			mine[a] = BUCKET_NONE;
 	}
 }
 
@@ -447,7 +452,8 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 			size_t n = compressed(c->arg, w.rows.t.q0 + w.rows.t.rows);
 			weigh(&w, n, sum);
 			compressed_branch(&w, n, sum);
-			choose_blocks(&w, n);
+			if (choices(s, c->arg) > 0)
+				choose_blocks(&w, n);
 			tile_branches(&w);
 		}
 		chosen_blocks(&w, count);

@@ -8,8 +8,7 @@
 
 #include <string.h>
 
-/* Measured: larger chunks cost more inside the chunk than they save in updates. */
-enum { CHUNK = 16 };
+enum { CHUNK = 16 }; /* measured: larger ones cost more inside than they save in updates */
 
 /* A chunk whose exponents rise by more than this is cut, so that keys before the
  * rise are not flushed to zero by a maximum that some queries do not see. */
@@ -27,8 +26,7 @@ static ptrdiff_t clamp(ptrdiff_t x, size_t most)
 
 /* Sums over keys, relative to e^top. */
 struct state {
-	float *s, *z; /* dim x ld_v; dim */
-	float top;
+	float *s, *z, *top; /* dim x ld_v; dim; 1 */
 };
 
 struct work {
@@ -50,6 +48,7 @@ static void lay_out(struct work *w, struct layout *l, const struct attn_shape *s
 	w->ld_v = padded(s->d_v);
 	LAYOUT(l, w->state.s, o->dim * w->ld_v);
 	LAYOUT(l, w->state.z, w->ld);
+	LAYOUT(l, w->state.top, 1);
 	LAYOUT(l, w->phi, CHUNK * w->ld);
 	LAYOUT(l, w->psi, CHUNK * w->ld);
 	LAYOUT(l, w->psi_t, w->ld * CHUNK);
@@ -101,17 +100,17 @@ static void reset(struct work *w)
 {
 	memset(w->state.s, 0, w->o->dim * w->ld_v * sizeof(float));
 	memset(w->state.z, 0, w->o->dim * sizeof(float));
-	w->state.top = KERN_NO_MAX;
+	*w->state.top = KERN_NO_MAX;
 }
 
 static void lift(struct work *w, float top)
 {
-	if (!(top > w->state.top))
+	if (!(top > *w->state.top))
 		return;
-	float a = expf(w->state.top - top); /* 0 from the initial, finite maximum */
+	float a = expf(*w->state.top - top); /* 0 from the initial, finite maximum */
 	w->c->kern->scale(w->state.s, a, w->o->dim * w->ld_v);
 	w->c->kern->scale(w->state.z, a, w->o->dim);
-	w->state.top = top;
+	*w->state.top = top;
 }
 
 /* Exponents of keys j0 .. j0 + rows into psi. */
@@ -131,12 +130,12 @@ static float key_top(const struct work *w, size_t r)
 /* psi = e^(u - top), the state's top lifted over all rows from `first` on. */
 static void exponentiate(struct work *w, size_t first, size_t rows)
 {
+	float *u = w->psi + first * w->ld;
+
 	for (size_t r = first; r < first + rows; r++)
 		lift(w, key_top(w, r));
-	for (size_t r = first; r < first + rows; r++) {
-		float *u = w->psi + r * w->ld;
-		w->c->kern->exp_shift(u, u, w->state.top + w->shift[r], w->o->dim);
-	}
+	for (size_t r = first; r < first + rows; r++, u += w->ld)
+		w->c->kern->exp_shift(u, u, *w->state.top + w->shift[r], w->o->dim);
 }
 
 /* Keys j0 .. j0 + rows, whose features are in psi from row `first` on. */
@@ -223,7 +222,7 @@ static void write(struct work *w, size_t i0, size_t rows)
 		float *out = (float *)c->out + (i0 + r) * c->ldo, *lse = w->lse + i0 + r;
 		if (!(w->den[r] > 0))
 			continue;
-		float mine = logf(w->den[r]) + w->top[r] + w->state.top + (float)w->o->log_weight;
+		float mine = logf(w->den[r]) + w->top[r] + *w->state.top + (float)w->o->log_weight;
 		float most = *lse > mine ? *lse : mine, sum = expf(*lse - most) + expf(mine - most);
 		c->kern->scale(out, expf(*lse - most) / sum, d_v);
 		c->kern->axpy(out, expf(mine - most) / sum / w->den[r], w->result + r * w->ld_v, d_v);
@@ -235,7 +234,7 @@ static void write(struct work *w, size_t i0, size_t rows)
  * chunk: see MAX_RISE. */
 static size_t safe_rows(const struct work *w, size_t rows)
 {
-	float first = 0, most = w->state.top;
+	float first = 0, most = *w->state.top;
 
 	for (size_t a = 0; a < rows; a++) {
 		size_t r = w->back ? rows - 1 - a : a;
@@ -293,37 +292,33 @@ static void stretch(const struct work *w, size_t rank, size_t size, size_t *j0, 
 	*j1 = rank + 1 == size && w->back ? n_k : (size_t)clamp(b + offset(w), n_k);
 }
 
-static struct state shared_sum(const struct work *w, size_t rank, size_t size, float **top)
+static struct state shared_sum(const struct work *w, size_t rank, size_t size)
 {
 	float *s = w->sums + ((w->back ? size : 0) + rank) * sum_floats(w->c->shape, w->o);
-	struct state sum = { .s = s, .z = s + w->o->dim * w->ld_v };
+	float *z = s + w->o->dim * w->ld_v;
 
-	*top = sum.z + padded(w->o->dim);
-	return sum;
+	return (struct state){ s, z, z + w->ld };
 }
 
 static void share_sum(const struct work *w, struct attn_team *team)
 {
 	struct work mine = *w;
-	float *top;
 	size_t j0, j1;
 
-	mine.state = shared_sum(w, team->rank, team->size, &top);
+	mine.state = shared_sum(w, team->rank, team->size);
 	reset(&mine);
 	stretch(w, team->rank, team->size, &j0, &j1);
 	absorb_range(&mine, j0, j1);
-	*top = mine.state.top;
 }
 
 /* The state absorbs what another rank has summed. */
 static void take_sum(struct work *w, size_t rank, size_t size)
 {
 	const struct kern *kern = w->c->kern;
-	float *top;
-	struct state sum = shared_sum(w, rank, size, &top);
+	struct state sum = shared_sum(w, rank, size);
 
-	lift(w, *top);
-	float a = expf(*top - w->state.top);
+	lift(w, *sum.top);
+	float a = expf(*sum.top - *w->state.top);
 	kern->axpy(w->state.s, a, sum.s, w->o->dim * w->ld_v);
 	kern->axpy(w->state.z, a, sum.z, w->o->dim);
 }
@@ -370,17 +365,16 @@ void outside_run(const struct attn_call *c, struct attn_team *team, const struct
 		memset((float *)c->out + i * c->ldo, 0, s->d_v * sizeof(float));
 		lse[i] = -INFINITY;
 	}
-	for (size_t back = 0; team->size > 1 && back < (s->causal ? 1 : 2); back++) {
+	for (int back = 0; team->size > 1 && back < (s->causal ? 1 : 2); back++) {
 		w.back = back == 1;
 		share_sum(&w, team);
 	}
 	attn_barrier(team);
 	w.back = false;
 	forward(&w, team, a, b);
-	if (s->causal)
-		return;
 	w.back = true;
-	backward(&w, team, a, b);
+	if (!s->causal)
+		backward(&w, team, a, b);
 }
 
 void outside_work(const struct attn_shape *s, const struct outside *o, double *useful, double *executed,

@@ -21,10 +21,9 @@
  * the choice; then it takes the blocks in its past that all queries see. The other
  * chosen blocks meet their queries as in moba, a chunk of queries at a time.
  */
-#include "../engine/bucket.h"
-#include "../engine/layout.h"
+#include "../engine/chosen.h"
 #include "../engine/pick.h"
-#include "../engine/rows.h"
+#include "../engine/weights.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
 
@@ -106,62 +105,45 @@ static void first_block(const struct attn_shape *s, const double *arg, size_t i,
 	*hi = i / b > 1 ? b : 0;
 }
 
-/* Queries a chunk: some 128 for each block, but no fewer chunks than ranks. */
-static size_t chunk(const struct attn_shape *s, const double *arg, size_t ranks)
-{
-	size_t lanes = KERN_MAX_LANES, size = 512;
-
-	if (choices(s, arg) > 0 && 128 * blocks(s, arg) / choices(s, arg) > size)
-		size = 128 * blocks(s, arg) / choices(s, arg);
-	return least(size, (s->n_q + ranks - 1) / ranks) / lanes * lanes + lanes;
-}
-
 struct work {
 	const struct attn_call *call;
 	double *exact;  /* shared: means of keys, compressed x d */
 	float *k, *v;   /* shared: compressed keys, rounded, and values */
 	float longest;  /* of k */
 	float gate[3];
-	float *weight;  /* compressed x lanes: scores, then weights */
-	float *best;    /* lanes x a stretch of compressed keys: the maximum, repeated */
+	float *weight;  /* compressed x lanes */
+	float *best;    /* WEIGHTS_STRETCH x lanes */
 	float *branch;  /* lanes x d_v: result of one branch */
 	float *score;   /* blocks x lanes: importance */
 	struct pick pick;
-	uint32_t *chosen, *order, *start; /* chunk x choices, the same, blocks + 1 */
-	float *selected, *lse;            /* chunk x d_v, chunk: the selected branch */
-	struct attn_call into;            /* queries from the chunk's first, into selected */
-	struct rows rows;
-	size_t i0; /* the chunk's first query */
+	struct chosen chosen;
+	float *selected, *lse; /* chunk x d_v, chunk: the selected branch */
+	size_t i0;             /* the chunk's first query */
 };
-
-enum { STRETCH = 64 }; /* compressed keys whose maximum is subtracted at a time */
 
 static void lay_out(struct work *w, const struct attn_call *c, const struct attn_shape *s,
                     const double *arg, size_t ranks, struct layout *shared, struct layout *scratch)
 {
 	size_t n = compressed(arg, s->n_k), nb = blocks(s, arg), choose = choices(s, arg);
-	size_t size = chunk(s, arg, ranks), lanes = KERN_MAX_LANES;
+	size_t chunk = chosen_chunk(s, ranks, nb, choose), lanes = KERN_MAX_LANES;
 
 	LAYOUT(shared, w->exact, n * s->d);
 	LAYOUT(shared, w->k, n * s->d);
 	LAYOUT(shared, w->v, n * s->d_v);
 	LAYOUT(scratch, w->weight, n * lanes);
-	LAYOUT(scratch, w->best, STRETCH * lanes);
+	LAYOUT(scratch, w->best, WEIGHTS_STRETCH * lanes);
 	LAYOUT(scratch, w->branch, lanes * s->d_v);
 	LAYOUT(scratch, w->score, nb * lanes);
-	LAYOUT(scratch, w->chosen, size * choose);
-	LAYOUT(scratch, w->order, size * choose);
-	LAYOUT(scratch, w->start, nb + 1);
-	LAYOUT(scratch, w->selected, size * s->d_v);
-	LAYOUT(scratch, w->lse, size);
+	LAYOUT(scratch, w->selected, chunk * s->d_v);
+	LAYOUT(scratch, w->lse, chunk);
 	void *pick = layout_take(scratch, pick_bytes(nb, choose));
-	void *rows = layout_take(scratch, rows_scratch_bytes(s->d, s->d_v));
+	w->chosen = (struct chosen){ .size = (size_t)arg[BLOCK], .blocks = nb, .per_query = choose, .chunk = chunk };
+	chosen_lay_out(&w->chosen, c, s, scratch);
 	if (!c)
 		return;
 	pick_init(&w->pick, pick, nb, choose);
-	rows_init(&w->rows, &w->into, rows);
-	w->into.out = w->selected;
-	w->into.ldo = s->d_v;
+	w->chosen.into.out = w->selected;
+	w->chosen.into.ldo = s->d_v;
 }
 
 static const char *const cases[] = { "l=6:st=3:block=5:ns=4:w=9", "l=5:st=5:block=8:ns=3:w=1",
@@ -172,7 +154,7 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 {
 	static work_band *const bands[] = { compressed_band, window, latest_blocks, first_block };
 	struct layout shared = { .base = NULL }, scratch = { .base = NULL };
-	size_t b = (size_t)arg[BLOCK], nb = blocks(s, arg), size = chunk(s, arg, ranks);
+	size_t b = (size_t)arg[BLOCK];
 	double pairs = 0, executed = 0, chosen = 0;
 	struct work w;
 
@@ -188,10 +170,10 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 		size_t count = least((size_t)arg[NS], i / b + 1);
 		chosen += (double)((count > 3 ? count - 3 : 0) * b);
 	}
-	if (chosen > 0) /* half a tile is lost for each block and chunk */
-		executed += chosen + (double)((s->n_q + size - 1) / size * nb * b * KERN_MAX_LANES / 2);
-	work_softmax(s, pairs + chosen, executed, p);
 	lay_out(&w, NULL, s, arg, ranks, &shared, &scratch);
+	if (chosen > 0)
+		executed += chosen + chosen_waste(s, w.chosen.chunk, w.chosen.blocks, b);
+	work_softmax(s, pairs + chosen, executed, p);
 	p->shared = shared.used;
 	p->scratch = scratch.used;
 	return NULL;
@@ -199,29 +181,20 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 
 /* ---- compression ---- */
 
-/* Means, ranks in turn; of keys in double, since choices must be comparable. */
+/* Ranks take compressed keys in turn. */
 static void compress(const struct work *w, struct attn_team *team)
 {
 	const struct attn_call *c = w->call;
-	size_t d = c->shape->d, d_v = c->shape->d_v, l = (size_t)c->arg[L];
+	size_t d_v = c->shape->d_v, l = (size_t)c->arg[L], st = (size_t)c->arg[ST];
+	size_t n = compressed(c->arg, c->shape->n_k);
 
-	for (size_t u = team->rank; u < compressed(c->arg, c->shape->n_k); u += team->size) {
-		size_t first = u * (size_t)c->arg[ST];
-		double *mean = w->exact + u * d;
+	chosen_means(c->k, c->ldk, c->shape->n_k, c->shape->d, l, st, n, team->rank, team->size, w->exact, w->k);
+	for (size_t u = team->rank; u < n; u += team->size) {
 		float *v = w->v + u * d_v;
-		for (size_t e = 0; e < d; e++)
-			mean[e] = 0;
 		memset(v, 0, d_v * sizeof *v);
-		for (size_t j = first; j < first + l; j++) {
-			for (size_t e = 0; e < d; e++)
-				mean[e] += (double)((const float *)c->k)[j * c->ldk + e];
+		for (size_t j = u * st; j < u * st + l; j++)
 			c->kern->axpy(v, 1, (const float *)c->v + j * c->ldv, d_v);
-		}
 		c->kern->scale(v, 1 / (float)l, d_v);
-		for (size_t e = 0; e < d; e++) {
-			mean[e] /= (double)l;
-			w->k[u * d + e] = (float)mean[e];
-		}
 	}
 }
 
@@ -245,60 +218,6 @@ static void overlapping(const double *arg, size_t b, size_t n, size_t *u0, size_
 	*u0 = least(*u0, *u1);
 }
 
-/* weight = e^(s - max) of the tile's queries against n compressed keys, each
- * query's own seen; sum: of each query's weights. */
-static void weigh(struct work *w, size_t n, float *sum)
-{
-	const struct attn_call *c = w->call;
-	const struct kern *kern = c->kern;
-	const struct tile *t = &w->rows.t;
-	size_t lanes = kern->lanes;
-
-	kern->tile_load(&t->k, (const float *)c->q + t->q0 * c->ldq, c->ldq, t->rows, c->shape->scale);
-	kern->tile_scores(&t->k, w->k, c->shape->d, n, w->weight);
-	for (size_t r = 0; r < t->rows; r++)
-		for (size_t u = compressed(c->arg, t->q0 + r + 1); u < n; u++)
-			w->weight[u * lanes + r] = KERN_MASKED;
-	kern->lanes_fold_max(w->best, 1, w->weight, n);
-	for (size_t r = 0; r < lanes; r++) {
-		w->best[r] = w->best[r] > KERN_NO_MAX ? w->best[r] : 0; /* nothing seen: weights 0 */
-		sum[r] = 0;
-	}
-	for (size_t u = 1; u < STRETCH && u < n; u++)
-		memcpy(w->best + u * lanes, w->best, lanes * sizeof *w->best);
-	for (size_t u = 0; u < n; u += STRETCH) {
-		float *at = w->weight + u * lanes;
-		size_t cells = least(STRETCH, n - u) * lanes;
-		kern->axpy(at, -1, w->best, cells);
-		kern->exp_shift(at, at, 0, cells);
-	}
-	kern->rows_add(sum, w->weight, lanes, n, lanes);
-	if (c->stats)
-		c->stats->flops_executed += 2.0 * (double)(lanes * n * c->shape->d);
-}
-
-/* out = gate O_cmp for the tile's queries. */
-static void compressed_branch(struct work *w, size_t n, const float *sum)
-{
-	const struct attn_call *c = w->call;
-	const struct tile *t = &w->rows.t;
-	size_t lanes = c->kern->lanes, d_v = c->shape->d_v;
-	float *out = (float *)c->out + t->q0 * c->ldo;
-
-	c->kern->mm(out, c->ldo, w->weight, 1, lanes, w->v, d_v, t->rows, d_v, n, false);
-	for (size_t r = 0; r < t->rows; r++) {
-		if (n > 0 && sum[r] > 0)
-			c->kern->scale(out + r * c->ldo, w->gate[0] / sum[r], d_v);
-		else
-			memset(out + r * c->ldo, 0, d_v * sizeof *out);
-	}
-	if (c->stats) {
-		c->stats->flops_executed += 2.0 * (double)(lanes * n * d_v);
-		for (size_t r = 0; r < t->rows; r++)
-			c->stats->pairs += (double)compressed(c->arg, t->q0 + r + 1);
-	}
-}
-
 /* ---- selection ---- */
 
 /* pick_exact: ln of the importance of block b, up to the query's constant. */
@@ -306,7 +225,7 @@ static double exact_importance(const void *ctx, size_t lane, size_t b)
 {
 	const struct work *w = ctx;
 	const struct attn_call *c = w->call;
-	size_t i = w->rows.t.q0 + lane, d = c->shape->d, u0, u1;
+	size_t i = w->chosen.rows.t.q0 + lane, d = c->shape->d, u0, u1;
 	const float *q = (const float *)c->q + i * c->ldq;
 	double most = -INFINITY, sum = 0;
 
@@ -342,7 +261,7 @@ static void choose_blocks(struct work *w, size_t n)
 {
 	const struct attn_call *c = w->call;
 	const struct kern *kern = c->kern;
-	const struct tile *t = &w->rows.t;
+	const struct tile *t = &w->chosen.rows.t;
 	size_t lanes = kern->lanes, d = c->shape->d, b = (size_t)c->arg[BLOCK];
 	size_t choose = choices(c->shape, c->arg), nb = (t->q0 + t->rows - 1) / b;
 	float error[KERN_MAX_LANES];
@@ -370,7 +289,7 @@ static void choose_blocks(struct work *w, size_t n)
 	}
 	pick_scan(&w->pick, kern, w->score, nb, t->rows, error);
 	for (size_t r = 0; r < t->rows; r++) {
-		uint32_t *mine = w->chosen + (t->q0 + r - w->i0) * choose;
+		uint32_t *mine = w->chosen.block + (t->q0 + r - w->i0) * choose;
 		for (size_t a = pick_lane(&w->pick, r, exact_importance, w, mine); a < choose; a++)
 			mine[a] = BUCKET_NONE;
 	}
@@ -390,7 +309,7 @@ static void take_band(struct tile *t, work_band *band)
 static void tile_branches(struct work *w)
 {
 	const struct attn_call *c = w->call;
-	struct tile *t = &w->rows.t;
+	struct tile *t = &w->chosen.rows.t;
 	const float *q = (const float *)c->q + t->q0 * c->ldq;
 	size_t d_v = c->shape->d_v, at = t->q0 - w->i0;
 
@@ -405,27 +324,26 @@ static void tile_branches(struct work *w)
 		c->kern->axpy((float *)c->out + (t->q0 + r) * c->ldo, w->gate[2], w->branch + r * d_v, d_v);
 }
 
-/* Each block meets the queries of the chunk that chose it; out += gate O_slc. */
-static void chosen_blocks(struct work *w, size_t count)
+/* The tile of queries from q0 on: all but the chosen blocks. */
+static void run_tile(struct work *w, size_t q0, size_t rows)
 {
 	const struct attn_call *c = w->call;
-	size_t lanes = c->kern->lanes, b = (size_t)c->arg[BLOCK], nb = blocks(c->shape, c->arg);
-	size_t d_v = c->shape->d_v;
+	struct tile *t = &w->chosen.rows.t;
+	size_t n = compressed(c->arg, q0 + rows), seen[KERN_MAX_LANES];
+	float sum[KERN_MAX_LANES];
 
-	w->into.q = (const float *)c->q + w->i0 * c->ldq;
-	bucket_sort(w->chosen, count, choices(c->shape, c->arg), nb, w->start, w->order);
-	for (size_t u = 0; u < nb; u++) {
-		const float *k = (const float *)c->k + u * b * c->ldk, *v = (const float *)c->v + u * b * c->ldv;
-		for (size_t a = w->start[u]; a < w->start[u + 1]; a += lanes) {
-			const uint32_t *index = w->order + a;
-			rows_load(&w->rows, index, least(lanes, w->start[u + 1] - a));
-			rows_resume(&w->rows, index, w->lse);
-			tile_keys(&w->rows.t, k, c->ldk, v, c->ldv, b, NULL);
-			rows_store(&w->rows, index, w->lse);
-		}
+	t->q0 = q0;
+	t->rows = rows;
+	for (size_t r = 0; r < rows; r++) {
+		seen[r] = compressed(c->arg, q0 + r + 1);
+		if (c->stats)
+			c->stats->pairs += (double)seen[r];
 	}
-	for (size_t i = 0; i < count; i++)
-		c->kern->axpy((float *)c->out + (w->i0 + i) * c->ldo, w->gate[1], w->selected + i * d_v, d_v);
+	weights_of_tile(t, w->k, n, seen, w->weight, w->best, sum);
+	weights_apply(t, w->weight, sum, w->gate[0], w->v, n, (float *)c->out + q0 * c->ldo, c->ldo);
+	if (w->chosen.per_query > 0)
+		choose_blocks(w, n);
+	tile_branches(w);
 }
 
 static void forward(const struct attn_call *c, struct attn_team *team)
@@ -433,30 +351,23 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	const struct attn_shape *s = c->shape;
 	struct layout shared = { .base = c->shared }, scratch = { .base = c->scratch };
 	const float *given = attn_aux_find(c->aux, "gates3", 1, 3);
-	size_t size = chunk(s, c->arg, team->size), lanes = c->kern->lanes;
-	struct work w = { .call = c, .into = *c };
-	float sum[KERN_MAX_LANES];
+	size_t lanes = c->kern->lanes, d_v = s->d_v;
+	struct work w = { .call = c };
 
 	lay_out(&w, c, s, c->arg, team->size, &shared, &scratch);
 	for (size_t g = 0; g < 3; g++)
 		w.gate[g] = given ? given[g] : (float)c->arg[GCMP + g];
 	compress(&w, team);
 	attn_barrier(team);
-	for (size_t u = 0; u < compressed(c->arg, s->n_k); u++)
-		w.longest = fmaxf(w.longest, sqrtf(c->kern->dot(w.k + u * s->d, w.k + u * s->d, s->d)));
-	for (w.i0 = team->rank * size; w.i0 < s->n_q; w.i0 += team->size * size) {
-		size_t count = least(size, s->n_q - w.i0);
-		for (size_t i = 0; i < count; i += lanes) {
-			w.rows.t.q0 = w.i0 + i;
-			w.rows.t.rows = least(lanes, count - i);
-			size_t n = compressed(c->arg, w.rows.t.q0 + w.rows.t.rows);
-			weigh(&w, n, sum);
-			compressed_branch(&w, n, sum);
-			if (choices(s, c->arg) > 0)
-				choose_blocks(&w, n);
-			tile_branches(&w);
-		}
-		chosen_blocks(&w, count);
+	w.longest = chosen_longest(c->kern, w.k, compressed(c->arg, s->n_k), s->d);
+	size_t chunk = w.chosen.chunk;
+	for (w.i0 = team->rank * chunk; w.i0 < s->n_q; w.i0 += team->size * chunk) {
+		size_t count = least(chunk, s->n_q - w.i0);
+		for (size_t i = 0; i < count; i += lanes)
+			run_tile(&w, w.i0 + i, least(lanes, count - i));
+		chosen_attend(&w.chosen, w.i0, count, w.lse);
+		for (size_t i = 0; i < count; i++)
+			c->kern->axpy((float *)c->out + (w.i0 + i) * c->ldo, w.gate[1], w.selected + i * d_v, d_v);
 	}
 }
 

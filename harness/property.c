@@ -421,7 +421,7 @@ static bool limit_arguments(const struct attn_variant *v, size_t n, struct varia
 	size_t at = (size_t)snprintf(text, sizeof text, "%s%s", v->name, *v->limit ? ":" : "");
 
 	for (const char *from = v->limit; *from && at + 24 < sizeof text; from++) {
-		bool length = *from == 'n' && from[-1] == '=' && (from[1] == ':' || !from[1]);
+		bool length = *from == 'n' && from > v->limit && from[-1] == '=' && (from[1] == ':' || !from[1]);
 		if (length)
 			at += (size_t)snprintf(text + at, sizeof text - at, "%zu", n);
 		else

@@ -238,6 +238,19 @@ const struct kern *attn_kern_best(void);
  * an order of magnitude. Returns the previous control word. */
 unsigned attn_flush_subnormals(void);
 
+/* The ceilings of a machine, as loops of the kernel table. Does `rounds` rounds of
+ * the work on `floats` floats at x and returns how much that was: FLOP, bytes,
+ * or exponentials. One thread; call it on each at the same time for a team's. */
+enum attn_ceiling {
+	ATTN_CEILING_FMA,   /* FLOP of independent fused multiply-adds in registers */
+	ATTN_CEILING_READ,  /* bytes read, in order */
+	ATTN_CEILING_TRIAD, /* bytes of y += a x, counted as two reads and a write */
+	ATTN_CEILING_EXP,   /* exponentials */
+	ATTN_CEILING_SGEMM, /* FLOP of square products through BLAS, 3 of them in x */
+};
+double attn_ceiling(const struct kern *kern, enum attn_ceiling what, float *x, size_t floats,
+                    size_t rounds);
+
 /* OpenBLAS as linked: its configuration string and the core it chose. */
 const char *attn_blas_config(void);
 const char *attn_blas_core(void);

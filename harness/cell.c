@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CELL_TEXT_MAX = 1024 };
+
 const char *const cell_type_names[] = { "f32", "bf16", "f16", NULL };
 const char *const cell_cache_names[] = { "warm", "cold", NULL };
 
@@ -75,7 +77,8 @@ void cell_params(const struct cell *cell, char out[CELL_PARAMS_MAX])
 	}
 }
 
-void cell_text(const struct cell *cell, char out[CELL_TEXT_MAX])
+/* All key fields on one line, "variant=flash params=block=0 batch=1 ...". */
+static void cell_text(const struct cell *cell, char out[CELL_TEXT_MAX])
 {
 	char params[CELL_PARAMS_MAX];
 

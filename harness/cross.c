@@ -117,6 +117,14 @@ bool cross_variants(const struct config *config, const char *otherwise, struct v
 	return parse_pieces(config, NULL, AXIS_VARIANT, otherwise, parse_variants, NULL, out, error);
 }
 
+bool cross_threads(const struct config *config, struct numbers *out, char *error)
+{
+	for (size_t i = 0; i < N_NUMERIC; i++)
+		if (numeric[i].axis == AXIS_THREADS)
+			return parse_axis(config, NULL, AXIS_THREADS, parse_numbers, &numeric[i].rule, out, error);
+	return false;
+}
+
 bool cross_isas(const struct config *config, const char *otherwise, struct names *out, char *error)
 {
 	return parse_pieces(config, NULL, AXIS_ISA, otherwise, parse_isas, NULL, out, error);

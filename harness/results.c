@@ -56,7 +56,8 @@ static bool same_text(const char *a, const char *b)
 	return !strcmp(a ? a : "", b ? b : "");
 }
 
-bool key_equal(const struct row_key *a, const struct row_key *b)
+/* Equality of all that makes a cell; ids alone are not trusted. */
+static bool key_equal(const struct row_key *a, const struct row_key *b)
 {
 	return same_text(a->variant, b->variant) && same_text(a->params, b->params) &&
 	       a->batch == b->batch && a->heads == b->heads && a->n_q == b->n_q && a->n_k == b->n_k &&
@@ -151,6 +152,7 @@ static struct result *add_result(struct results *results, const struct row_key *
 	row_clear(&raw_table, &r->memory);
 	row_clear(&raw_table, &r->accuracy);
 	r->flops_useful = r->flops_executed = r->pairs_executed = r->bytes_model = NAN;
+	r->roof_gflops = r->roof_gbs = NAN;
 	r->io_bytes = r->llc_bytes = r->ws_model_bytes = NA_INT;
 	results->slot[find_slot(results, &r->key)] = ++results->n;
 	return r;
@@ -251,6 +253,10 @@ static void keep_facts(struct result *r, const struct raw_row *row)
 		r->flops_executed = row->flops_executed;
 		r->pairs_executed = row->pairs_executed;
 		r->bytes_model = row->bytes_model;
+	}
+	if (!isnan(row->roof_gflops)) {
+		r->roof_gflops = row->roof_gflops;
+		r->roof_gbs = row->roof_gbs;
 	}
 	if (row->io_bytes != NA_INT)
 		r->io_bytes = row->io_bytes;

@@ -84,7 +84,8 @@ static void put_pass(const struct job *job, const struct outcome *out, struct ra
 }
 
 size_t rows_from_outcome(const struct job *job, const struct outcome *out, const char *run_id,
-                         int64_t llc_bytes, char params[CELL_PARAMS_MAX], struct raw_row *rows)
+                         const struct row_machine *machine, char params[CELL_PARAMS_MAX],
+                         struct raw_row *rows)
 {
 	bool failed = out->status != STATUS_OK && out->status != STATUS_INACCURATE;
 	/* Samples of a worker that failed afterwards prove nothing. */
@@ -99,7 +100,9 @@ size_t rows_from_outcome(const struct job *job, const struct outcome *out, const
 		row->position = job->position;
 		row->status = status_names[out->status];
 		row->stop_reason = "";
-		row->llc_bytes = llc_bytes > 0 ? llc_bytes : NA_INT;
+		row->llc_bytes = machine->llc_bytes > 0 ? machine->llc_bytes : NA_INT;
+		row->roof_gflops = machine->roof_gflops;
+		row->roof_gbs = machine->roof_gbs;
 		row->unpinned = !job->pinned || out->unpinned;
 		row->life_ns = known(out->life_ns);
 		row->exit_code = known(out->exit_code);

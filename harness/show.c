@@ -267,14 +267,15 @@ static void footer(const struct table_state *t, struct text *out)
 		axis_text(&t->results->v[0].key, a, value, sizeof value);
 		text_printf(out, " %s=%s", axes[a].name + (axes[a].name[0] == '>'), value);
 	}
-	text_printf(out, ".\nUp to %zu rounds a cell, variants interleaved. Speed-up: over %s, round by round; "
-	                 "within %.3g %% of 1 counts as the same.\n",
-	            rounds, t->config->baseline ? t->config->baseline : "full, or flash where there is no full",
-	            t->margin * 100);
+	text_adds(out, ".\n");
+	if (rounds)
+		text_printf(out, "Up to %zu rounds a cell, variants interleaved. Speed-up: over %s, round by "
+		                 "round; within %.3g %% of 1 counts as the same.\n", rounds,
+		            t->config->baseline ? t->config->baseline : "full, or flash where there is no full",
+		            t->margin * 100);
 	if (t->uncorrected && t->comparisons > 1)
-		text_printf(out, "%zu intervals of speed-ups hold at 95 %% each, not for all %zu together: so "
-		                 "few rounds carry no more (--profile standard has more).\n",
-		            t->uncorrected, t->comparisons);
+		text_printf(out, "%zu intervals of speed-ups hold at 95 %% each, not for all %zu together: that "
+		                 "takes more rounds (--rounds, --profile).\n", t->uncorrected, t->comparisons);
 	if (samples && (double)disturbed > DISTURBED_SHARE * (double)samples)
 		text_printf(out, "%.0f %% of the samples were set aside: other processes use these CPUs; try "
 		                 "--cpus or fewer threads, and see `attnbench doctor`.\n",

@@ -111,7 +111,7 @@ def test_version_and_usage():
     assert re.fullmatch(r"attnbench \d+\.\d+\.\d+\n", call("--version").stdout)
     usage = call("--help")
     assert usage.returncode == 0
-    for verb in ["list", "plan", "run", "show", "doctor", "report", "compare", "fit", "lint"]:
+    for verb in ["list", "plan", "run", "show", "doctor", "report", "figures", "findings"]:
         assert f"  {verb} " in usage.stdout
 
 
@@ -615,6 +615,6 @@ def test_python_verbs_need_the_environment(tmp_path):
     assert done.returncode == 3 and "make deps" in done.stderr
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    done = subprocess.run([program, "compare", "A", "B", "--x"], capture_output=True, text=True,
+    done = subprocess.run([program, "figures", "A", "B", "--x"], capture_output=True, text=True,
                           cwd="/", timeout=LIMIT)
-    assert done.returncode == 4 and done.stdout == "['compare', 'A', 'B', '--x']\n"
+    assert done.returncode == 4 and done.stdout == "['figures', 'A', 'B', '--x']\n"

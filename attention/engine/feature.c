@@ -310,14 +310,24 @@ static void read_state(const struct work *w, size_t i0, size_t rows, bool accumu
 	count(w, 2.0 * (double)(rows * w->dim * d_v) + 2 * norm_flops(w, rows));
 }
 
+/* FLOP of the weight of one pair within a chunk. */
+static double pair_flops(const struct feature_map *map)
+{
+	return map->near ? map->near_flops : 2 * (double)map->dim;
+}
+
 /* near = phi psi^T for the chunk, times gamma^|r - s|, hidden keys zero. */
-static void weigh_near(const struct work *w, size_t rows, bool both_sides)
+static void weigh_near(const struct work *w, size_t i0, size_t j0, size_t rows, bool both_sides)
 {
 	const struct kern *kern = w->c->kern;
 	size_t ld = padded(w->chunk);
 
-	kern->transpose(w->psi_t, ld, w->psi, w->ld, rows, w->dim);
-	kern->mm(w->near, ld, w->phi, w->ld, 1, w->psi_t, ld, rows, rows, w->dim, false);
+	if (w->map->near) {
+		w->map->near(w->c, i0, j0, rows, w->near, ld, w->psi_t);
+	} else {
+		kern->transpose(w->psi_t, ld, w->psi, w->ld, rows, w->dim);
+		kern->mm(w->near, ld, w->phi, w->ld, 1, w->psi_t, ld, rows, rows, w->dim, false);
+	}
 	for (size_t r = 0; r < rows; r++) {
 		float *a = w->near + r * ld;
 		size_t end = both_sides ? rows : r + 1;
@@ -325,7 +335,7 @@ static void weigh_near(const struct work *w, size_t rows, bool both_sides)
 			a[s] *= w->power[s < r ? r - s : s - r];
 		memset(a + end, 0, (rows - end) * sizeof *a);
 	}
-	count(w, 2.0 * (double)(rows * rows * w->dim));
+	count(w, (double)(rows * rows) * pair_flops(w->map));
 }
 
 /* out += near v; den += row sums of near. */
@@ -367,7 +377,7 @@ static void causal_chunk(const struct work *w, size_t i0, size_t j0, size_t rows
 
 	exponentiate(w, rows);
 	load_queries(w, i0, rows);
-	weigh_near(w, rows, both_sides);
+	weigh_near(w, i0, j0, rows, both_sides);
 	for (size_t r = 0; decays && r < rows; r++)
 		kern->scale(w->phi + r * w->ld, w->power[r + 1], w->dim);
 	read_state(w, i0, rows, false);
@@ -576,7 +586,7 @@ void feature_plan(const struct attn_shape *s, const struct feature_map *map, siz
 	                  (rows + n_k) * map->map_flops;
 	p->flops_executed = p->flops_useful + (two_sided ? sums + (rows + n_k) * map->map_flops : 0);
 	if (chunked) /* whole squares of each chunk */
-		p->flops_executed += 2 * rows * (double)chunk_of(s, map) * (dim + d_v);
+		p->flops_executed += rows * (double)chunk_of(s, map) * (pair_flops(map) + 2 * d_v);
 	p->n_exp = (rows + n_k) * map->map_exp * (two_sided ? 2 : 1);
 	p->pairs = work_visible_pairs(s);
 	p->bytes = work_io_bytes(s);

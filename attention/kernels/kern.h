@@ -120,6 +120,11 @@ struct kern {
 	void (*transpose)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
 	                  size_t cols);
 
+	/* n rounds of fma_flops FLOP in registers alone: the ceiling of this table.
+	 * The result keeps them from being removed. */
+	size_t fma_flops;
+	float (*fma_rounds)(size_t n);
+
 	float (*max)(const float *x, size_t n);  /* KERN_NO_MAX when n == 0 */
 	float (*sum)(const float *x, size_t n);
 	float (*dot)(const float *x, const float *y, size_t n);

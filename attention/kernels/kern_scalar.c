@@ -30,7 +30,8 @@ static bool visible(const struct kern_mask *mask, size_t j, size_t r)
 	return !mask || !mask->bits || (mask->bits[j] >> r & 1);
 }
 
-/* One lane: m' = max(m, max s); acc = acc 2^(m - m') + sum 2^(s - m') v. */
+/* One lane: m' = max(m, max s); acc = acc 2^(m - m') + sum 2^(s - m') v. Sums of the
+ * block are formed first: rounding grows with the blocks, not with the keys. */
 static void step_lane(const struct kern_tile *t, size_t r, const float *v, size_t ldv,
                       size_t n)
 {
@@ -38,16 +39,18 @@ static void step_lane(const struct kern_tile *t, size_t r, const float *v, size_
 
 	for (size_t j = 0; j < n; j++)
 		max = fmaxf(max, t->p[j * LANES + r]);
-	float alpha = exp2f(t->max[r] - max);
+	float alpha = exp2f(t->max[r] - max), sum = 0;
 	t->max[r] = max;
-	t->sum[r] *= alpha;
-	for (size_t c = 0; c < t->d_v; c++)
-		t->acc[c * LANES + r] *= alpha;
 	for (size_t j = 0; j < n; j++) {
-		float p = exp2f(t->p[j * LANES + r] - max);
-		t->sum[r] += p;
-		for (size_t c = 0; c < t->d_v; c++)
-			t->acc[c * LANES + r] += p * v[j * ldv + c];
+		t->p[j * LANES + r] = exp2f(t->p[j * LANES + r] - max);
+		sum += t->p[j * LANES + r];
+	}
+	t->sum[r] = t->sum[r] * alpha + sum;
+	for (size_t c = 0; c < t->d_v; c++) {
+		float part = 0;
+		for (size_t j = 0; j < n; j++)
+			part += t->p[j * LANES + r] * v[j * ldv + c];
+		t->acc[c * LANES + r] = t->acc[c * LANES + r] * alpha + part;
 	}
 }
 
@@ -146,6 +149,22 @@ static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t r
 	for (size_t i = 0; i < rows; i++)
 		for (size_t j = 0; j < cols; j++)
 			y[j * ldy + i] = x[i * ldx + j];
+}
+
+enum { CHAINS = 8 };
+
+static float fma_rounds(size_t n)
+{
+	float x[CHAINS], s = 0;
+
+	for (size_t i = 0; i < CHAINS; i++)
+		x[i] = (float)i;
+	for (size_t r = 0; r < n; r++)
+		for (size_t i = 0; i < CHAINS; i++)
+			x[i] = x[i] * 0.999f + 0.001f;
+	for (size_t i = 0; i < CHAINS; i++)
+		s += x[i];
+	return s;
 }
 
 static float max(const float *x, size_t n)
@@ -277,6 +296,8 @@ const struct kern kern_scalar = {
 	.rows_dot = rows_dot,
 	.rows_add = rows_add,
 	.transpose = transpose,
+	.fma_flops = 2 * CHAINS,
+	.fma_rounds = fma_rounds,
 	.max = max,
 	.sum = sum,
 	.dot = dot,

@@ -22,6 +22,7 @@ attn_oracle_fn oracle_linformer, oracle_nystrom, oracle_pooled, oracle_skyformer
 attn_oracle_fn oracle_retention, oracle_lightning, oracle_gla, oracle_deltanet;
 attn_oracle_fn oracle_synthesizer_random, oracle_synthesizer_dense, oracle_fnet;
 attn_oracle_fn oracle_uniform, oracle_null;
+attn_oracle_fn oracle_nsa, oracle_scatterbrain, oracle_sinkhorn;
 
 /* ---- for the definitions themselves ---- */
 

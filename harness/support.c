@@ -13,6 +13,7 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 	static char text[512];
 	const struct attn_variant *v = c->variant;
 	double arg[ATTN_MAX_PARAMS];
+	const char *why;
 
 	*plan = (struct layer_plan){ 0 };
 	if (c->batch < 1 || c->heads < 1 || c->n_q < 1 || c->n_k < 1 || c->d < 1 || c->d_v < 1)
@@ -27,11 +28,12 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 	else if (c->type != ATTN_F32)
 		snprintf(text, sizeof text, "%s is not supported by %s", cell_type_names[c->type],
 		         v->name);
-	else if (c->causal && !(flags & ATTN_CAUSAL))
-		snprintf(text, sizeof text, "%s has no causal form", v->name);
-	else if (!c->causal && !(flags & ATTN_BIDIRECTIONAL))
-		snprintf(text, sizeof text, "%s has only a causal form", v->name);
-	else if (c->n_q != c->n_k && !(flags & ATTN_CROSS))
+	else if (!(flags & (c->causal ? ATTN_CAUSAL : ATTN_BIDIRECTIONAL))) {
+		/* The variant itself may know why there is none. */
+		if ((why = layer_plan(c, plan)))
+			return why;
+		snprintf(text, sizeof text, "%s has %s causal form", v->name, c->causal ? "no" : "only a");
+	} else if (c->n_q != c->n_k && !(flags & ATTN_CROSS))
 		snprintf(text, sizeof text, "%s needs as many keys as queries, not %zu and %zu",
 		         v->name, c->n_k, c->n_q);
 	else if (c->n_q != c->n_k && (flags & ATTN_TIED))

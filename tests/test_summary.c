@@ -302,6 +302,7 @@ static void test_memory(void **state)
  * an intensity below the ridge, 60 GB/s against 80. */
 static void test_roof(void **state)
 {
+	const double second = 1e9;
 	struct raw_row row;
 
 	(void)state;
@@ -316,11 +317,7 @@ static void test_roof(void **state)
 		row.roof_gflops = 100;
 		row.roof_gbs = 80;
 		add(&results, &row);
-		make_row(&row, "full", 256, "time");
-		row.wall_ns = 1000000000;
-		row.calls = 1;
-		row.samples_in_round = 1;
-		add(&results, &row);
+		add_round(&results, "full", 0, &second, NULL, 1);
 		assert_true(fabs(summary_of(&results, "full").roof_share - (large ? 0.75 : 0.5)) < 1e-12);
 		results_free(&results);
 	}

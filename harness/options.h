@@ -72,6 +72,7 @@ struct config {
 	double seconds;     /* a ceiling, 0: default */
 	double order_seed;
 	bool no_pin;
+	bool accuracy_only;
 	char *cpus, *baseline, *name;
 
 	char *out, *rerun, *sysroot;

@@ -20,7 +20,7 @@ static const double SUM = 1e-3, IMPLIED = 1e-3;
 struct weights_row weights_compare(const double *log_p, const float *a, size_t n)
 {
 	struct weights_row row = { 0 };
-	double sum = 0;
+	double sum = 0, exact = 0;
 	bool negative = false;
 
 	for (size_t j = 0; j < n; j++) {
@@ -28,6 +28,7 @@ struct weights_row weights_compare(const double *log_p, const float *a, size_t n
 
 		row.tv += fabs(p - x) / 2;
 		sum += x;
+		exact += p;
 		negative |= x < 0;
 		if (x == 0 && p > 0)
 			row.dropped += p;
@@ -38,6 +39,9 @@ struct weights_row weights_compare(const double *log_p, const float *a, size_t n
 		if (x > 0)
 			row.kl_rev += x * (log(x) - log_p[j]);
 	}
+	/* Of sums that rounding leaves beside 1: so that neither is below 0. */
+	row.kl += sum - exact;
+	row.kl_rev += exact - sum;
 	if (negative || !(fabs(sum - 1) <= SUM))
 		row.kl = row.kl_rev = NAN;
 	return row;

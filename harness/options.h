@@ -79,7 +79,7 @@ struct config {
 	char *plugin[PLUGINS_MAX];
 	size_t n_plugins;
 	bool fresh, retry_failed, quiet, help;
-	bool inputs, isas;
+	bool inputs, isas, by_seed;
 	unsigned format, color, columns;
 
 	unsigned char given[OPTIONS_MAX]; /* by table index: GIVEN_* */

@@ -197,7 +197,7 @@ const struct option_def option_table[] = {
 	{ "columns", 0, "FORM", "the columns of the CSV files: text, md, json-raw, json-summary", OPTION_HERE,
 	  VERB_LIST, apply_unsigned, AT(columns), columns_names, 0, 0 },
 	{ "format", 'f', "FORM", "text, md, csv or json [text]", OPTION_HERE,
-	  VERB_LIST | VERB_PLAN | VERB_SHOW | VERB_VERIFY | VERB_ROOF, apply_unsigned, AT(format), format_names, 0, 0 },
+	  VERB_LIST | VERB_PLAN | VERB_SHOW | VERB_VERIFY | VERB_EXPERIMENT | VERB_ROOF, apply_unsigned, AT(format), format_names, 0, 0 },
 	{ "by-seed", 0, NULL, "errors over seeds: median and interval of cells that differ in nothing else",
 	  OPTION_HERE, VERB_SHOW, apply_flag, AT(by_seed), NULL, 0, 0 },
 	{ "color", 0, "WHEN", "auto, always or never [auto]", OPTION_HERE,

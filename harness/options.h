@@ -16,6 +16,7 @@ enum verb_mask {
 	VERB_DOCTOR = 1 << 4,
 	VERB_VERIFY = 1 << 5,
 	VERB_ROOF = 1 << 6,
+	VERB_EXPERIMENT = 1 << 7,
 };
 
 /* Where an option may stand in a sweep file. */

@@ -180,7 +180,7 @@ static bool saturation(struct one_table *table, char *error)
 static bool one_length(struct one_table *table, const char *spec, double sigma, size_t n, char *error)
 {
 	static const char *const names[2][2] = { { "/sqrt(d)", "ln n/ln 512" }, { "2/sqrt(d)", "2 ln n/ln 512" } };
-	enum { D = 64, HEADS = 4, ROWS = 256 };
+	enum { D = 64, HEADS = 2, ROWS = 256 };
 	double a[2] = { 1 / sqrt(D), log((double)n) / log(512) / sqrt(D) };
 	double *s = malloc(n * sizeof *s);
 	size_t rows = n < ROWS ? n : ROWS;

@@ -93,7 +93,7 @@ bool sqrtd_best(struct one_table *table, char *error)
 		}
 		row->value[0] = best_by_formula((double)n);
 		row->value[1] = 0.84 * sqrt(log((double)n));
-		for (double a = 1; a < 12; a *= 1.06) {
+		for (double a = 1; a < 12; a *= 1.1) {
 			gradients(s, ROWS, n, a, g);
 			double median = stats_median(g, ROWS);
 			if (median > most) {

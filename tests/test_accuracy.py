@@ -225,3 +225,67 @@ def test_damaged_tensors_end_in_a_sentence(tensors, tmp_path):
         assert says in done.stderr and str(bad) in done.stderr and "Traceback" not in done.stderr
     row = errors(tmp_path / "long", "--variant", "flash", "--n", 64, "--d", 16, "--data", f"file:{path}")[0]
     assert row["status"] == "unsupported" and "holds 48 tokens a head, n = 64 was asked" in row["message"]
+
+
+@pytest.fixture(scope="module")
+def sqrt_d():
+    """{(table, n, d, logits, factor): {quantity: value}} of the experiment."""
+    out = {}
+    for r in csv.DictReader(call("experiment", "sqrt-d", "--format", "csv").stdout.splitlines()):
+        key = (r["table"], *(int(r[k]) if r[k] else 0 for k in ("n", "d")), r["logits"], float(r["factor"] or 0))
+        out.setdefault(key, {})[r["quantity"]] = float(r["value"])
+    return out
+
+
+def test_variance_of_a_product(sqrt_d):
+    for d in (4, 16, 64, 256, 1024):
+        row = sqrt_d["variance", 0, d, "raw", 0]
+        assert abs(row["variance / d"] - 1) < 3 * row["standard error"]
+        assert abs(row["mean / sqrt(d)"]) < 3 / math.sqrt(8192)
+        assert row["6 / d"] == 6 / d and abs(row["kurtosis"] - 6 / d) < 0.4
+
+
+def test_saturation_without_the_factor(sqrt_d):
+    """Against the mean over many draws by numpy, whose standard errors are below half a percent."""
+    wanted = {4: (0.109, 0.745, 271, 0.960), 16: (0.407, 0.363, 19.9, 0.741), 64: (0.705, 0.1327, 3.12, 0.404),
+              256: (0.855, 0.056, 1.630, 0.204)}
+    for d, numbers in wanted.items():
+        row = sqrt_d["saturation", 1024, d, "raw", 0]
+        for name, value in zip(("max p", "H / ln n", "n_eff", "gradient"), numbers, strict=True):
+            assert row[name] == pytest.approx(value, rel=0.06 if d == 256 else 0.03), (d, name)
+        assert row["std"] == pytest.approx(math.sqrt(d), rel=0.01)
+    for d in (4, 16, 64, 256, 1024):
+        scaled, over = sqrt_d["saturation", 1024, d, "/sqrt(d)", 0], sqrt_d["saturation", 1024, d, "/d", 0]
+        assert scaled["H / ln n"] == pytest.approx(0.928, abs=0.002)  # whatever d is
+        assert scaled["gradient"] == pytest.approx(1 / math.sqrt(d), rel=0.01)
+        assert over["H / ln n"] > 0.98 and over["gradient"] == pytest.approx(1 / d, rel=0.01)
+
+
+def test_gradient_and_best_factor(sqrt_d):
+    at = {key[4]: row for key, row in sqrt_d.items() if key[0] == "gradient"}
+    for a, mean in {2: 1.94, 3: 2.58, 5: 2.98, 7: 3.05, 10: 3.08}.items():
+        assert at[a]["mean"] == pytest.approx(mean, rel=0.03)
+    assert at[0.01]["mean"] < 0.011 and at[1000]["median"] == 0  # uniform, one key
+    assert max(at, key=lambda a: at[a]["median"]) in (5, 6, 7)
+    for n, best in {128: 1.71, 512: 2.01, 1024: 2.15, 4096: 2.41, 16384: 2.65}.items():
+        row = sqrt_d["best", n, 0, "", 0]
+        assert row["formula"] == pytest.approx(best, abs=0.006)
+        assert row["formula"] == pytest.approx(row["0.84 sqrt(ln n)"], rel=0.09)
+        assert row["median"] > 2 * row["formula"]
+
+
+def test_entropy_against_length(sqrt_d):
+    lengths = (128, 512, 1024, 4096, 16384)
+    for logits, numbers in {"/sqrt(d)": (0.899, 0.921, 0.928, 0.940, 0.949), "2/sqrt(d)": (0.660, 0.710, 0.725, 0.762, 0.795)}.items():
+        for n, value in zip(lengths, numbers, strict=True):
+            assert sqrt_d["length", n, 64, logits, 0]["H / ln n"] == pytest.approx(value, rel=0.03)
+    # At a factor that grows with ln n the largest weight falls less.
+    fall = [sqrt_d["length", n, 64, "2 ln n/ln 512", 0]["max p"] for n in (1024, 4096, 16384)]
+    assert max(fall) / min(fall) < 1.15
+
+
+def test_other_ways_to_the_same_logits(sqrt_d):
+    rows = {key[3]: row for key, row in sqrt_d.items() if key[0] == "equivalent"}
+    assert rows["/sqrt(d)"]["difference"] == 0
+    assert rows["smaller W"]["difference"] < 1e-6 and rows["unit, each"]["difference"] < 1e-14
+    assert rows["unit"]["H / ln n"] == pytest.approx(rows["/sqrt(d)"]["H / ln n"], rel=0.01)

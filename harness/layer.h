@@ -67,6 +67,9 @@ void layer_run(void *layer);
 /* For every block that a variant works in: state, shared and scratch memory. */
 void layer_each_work(struct layer *layer, void (*fn)(struct arena *, void *block));
 
+/* Bytes of them that lie in memory; -1: the system does not tell. */
+int64_t layer_resident(const struct layer *layer);
+
 /* A hash of q, k and v: a variant must not change them. */
 uint64_t layer_hash_inputs(const struct layer *layer);
 uint64_t layer_hash_output(const struct layer *layer);

@@ -3,6 +3,7 @@
  * Writing and reading run.json. */
 #include "runjson.h"
 #include "cross.h"
+#include "file.h"
 #include "record.h"
 #include "summary.h"
 #include "version.h"

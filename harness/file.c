@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Whole writes. */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+bool write_all(int fd, const void *data, size_t bytes)
+{
+	const char *at = data;
+
+	while (bytes > 0) {
+		ssize_t n = write(fd, at, bytes);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n == 0)
+			errno = ENOSPC;
+		if (n <= 0)
+			return false;
+		at += n;
+		bytes -= (size_t)n;
+	}
+	return true;
+}
+
+bool replace_file(const char *dir, const char *name, const char *text, size_t len, char *error)
+{
+	char temporary[4096], final[4096];
+	bool ok = false;
+
+	if (snprintf(temporary, sizeof temporary, "%s/.%s.new", dir, name) >= (int)sizeof temporary ||
+	    snprintf(final, sizeof final, "%s/%s", dir, name) >= (int)sizeof final)
+		return fail(error, "the path of %s is too long", name);
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd >= 0) {
+		ok = write_all(fd, text, len) && fsync(fd) == 0;
+		ok = close(fd) == 0 && ok;
+	}
+	ok = ok && rename(temporary, final) == 0;
+	if (!ok) {
+		fail(error, "cannot write %s: %s; make room or make it writable, and start the same command again",
+		     final, strerror(errno));
+		unlink(temporary);
+		return false;
+	}
+	int directory = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory >= 0) {
+		fsync(directory); /* not every file system can; the file is whole anyway */
+		close(directory);
+	}
+	return true;
+}

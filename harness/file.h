@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Writing files so that they are whole or not there.
+ */
+#ifndef HARNESS_FILE_H
+#define HARNESS_FILE_H
+
+#include "text.h"
+
+/* All of it, through interruptions and short writes. False: errno says why. */
+bool write_all(int fd, const void *data, size_t bytes);
+
+/* Replaces DIR/NAME by this text: a temporary file, fsync, rename, fsync. */
+bool replace_file(const char *dir, const char *name, const char *text, size_t len, char *error);
+
+#endif

@@ -2,7 +2,8 @@
  *
  * The accuracy pass: one call, then two errors that never mix. err_impl is
  * taken against the variant's own definition, on some rows, and has a bound;
- * err_exact against exact softmax attention, and is a result.
+ * err_exact against exact softmax attention, and is a result. Where the input
+ * is a task, its answers are scored.
  */
 #include "accuracy.h"
 
@@ -10,8 +11,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "inputs.h"
 #include "metrics.h"
 #include "reference.h"
+#include "weights.h"
 #include "worker.h"
 
 /* Rows on which the definition is evaluated: all of up to ALL, else SOME. */
@@ -35,9 +38,10 @@ size_t accuracy_bytes(const struct cell *c)
 	double head = (double)c->n_q * (double)c->d + (double)c->n_k * (double)(c->d + c->d_v);
 	double doubles = head * c->threads + ALL * (double)in.heads * (double)c->d_v;
 
+	doubles += (double)reference_n_rows(c->n_q) * ((double)in.heads + 2);
 	if (doubles * sizeof(double) >= 0x1p62)
 		return SIZE_MAX;
-	size_t own = (size_t)doubles * sizeof(double);
+	size_t own = (size_t)doubles * sizeof(double) + weights_bytes(c);
 	return __builtin_add_overflow(exact, own, &sum) ? SIZE_MAX : sum;
 }
 
@@ -176,32 +180,59 @@ static bool measure_exact(struct worker *w, const struct reference_input *in,
                           const struct reference *ref)
 {
 	const float *out = w->layer.out;
-	size_t d_v = in->d_v;
+	size_t d_v = in->d_v, n = ref->n_rows;
 	struct error_sums sums = { 0 };
-	double *sum = malloc(2 * d_v * sizeof *sum), *mean = sum ? sum + d_v : NULL;
+	double *work = calloc(2 * d_v + (2 + ref->heads) * n, sizeof *work);
 
-	if (!sum)
+	if (!work)
 		return worker_end(w, STATUS_OOM, "no memory for the uniform average");
+	double *sum = work, *mean = sum + d_v, *error2 = mean + d_v, *norm2 = error2 + n;
+	sums.rel_row = norm2 + n;
 	for (size_t g = 0; g < ref->heads; g++) {
 		size_t seen = 0;
 		for (size_t c = 0; c < d_v; c++)
 			sum[c] = 0;
-		for (size_t r = 0; r < ref->n_rows; r++) {
+		for (size_t r = 0; r < n; r++) {
 			size_t i = ref->rows[r];
+			double error_before = sums.error2, norm_before = sums.norm2;
 			uniform_row(in->v + g * in->n_k * d_v, d_v, reference_visible(in, i), &seen,
 			            sum, mean);
-			errors_add(&sums, out + (g * in->n_q + i) * d_v,
-			           ref->out + (g * ref->n_rows + r) * d_v, mean, d_v);
+			errors_add(&sums, out + (g * in->n_q + i) * d_v, ref->out + (g * n + r) * d_v, mean,
+			           d_v);
+			error2[r] += sums.error2 - error_before;
+			norm2[r] += sums.norm2 - norm_before;
 		}
 	}
-	free(sum);
 	struct errors e = errors_of(&sums);
 	w->out->err_exact_rel_fro = e.rel_fro;
 	w->out->err_exact_max_abs = e.max_abs;
+	w->out->err_exact_max_rel_row = e.max_rel_row;
+	w->out->err_exact_med_rel_row = e.med_rel_row;
 	w->out->err_exact_cos = e.cos;
+	w->out->err_cos_left_out = (int64_t)(sums.rows - sums.cos_rows);
 	w->out->err_exact_nmse_u = e.nmse_u;
+	w->out->err_uniform_rel_fro = e.rel_u;
 	w->out->entropy_ratio = ref->entropy_ratio;
-	w->out->err_rows = (int64_t)ref->n_rows;
+	w->out->n_eff = ref->n_eff;
+	w->out->err_rows = (int64_t)n;
+	w->out->err_sampling = errors_sampling(error2, norm2, n, in->n_q);
+	free(work);
+	return true;
+}
+
+/* The share of right answers, where the input has questions. */
+static bool measure_task(struct worker *w)
+{
+	struct data_score score;
+	char error[INPUTS_ERROR_MAX];
+
+	if (!inputs_score(&w->layer, &score, error))
+		return worker_end(w, STATUS_FAILED, "%s", error);
+	if (score.total > 0) {
+		w->out->task_accuracy = (double)score.correct / (double)score.total;
+		w->out->task_chance = score.chance;
+		w->out->task_answers = (int64_t)score.total;
+	}
 	return true;
 }
 
@@ -252,7 +283,10 @@ bool pass_accuracy(struct worker *w)
 	const char *why = reference_get(&ref, &in, w->input_hash, w->job->cache_dir, w->team);
 	if (why)
 		return worker_end(w, STATUS_OOM, "%s", why);
-	bool ok = measure_exact(w, &in, &ref);
+	bool ok = measure_exact(w, &in, &ref) && measure_task(w);
+	worker_stage(w, "the weights that it implies");
+	if (ok)
+		weights_measure(w);
 	worker_stage(w, "its definition in double");
 	ok = ok && measure_impl(w, ref.logit_max);
 	reference_free(&ref);

@@ -40,6 +40,32 @@ static void fill(void *arg, struct attn_team *me)
 	}
 }
 
+static struct data_shape data_shape_of(const struct cell *c)
+{
+	return (struct data_shape){ c->batch, c->heads, c->n_q, c->n_k, c->d, c->d_v };
+}
+
+bool inputs_score(const struct layer *l, struct data_score *score, char error[INPUTS_ERROR_MAX])
+{
+	const struct cell *c = &l->cell;
+	struct data_shape shape = data_shape_of(c);
+	struct data_score one;
+	struct data data;
+
+	*score = (struct data_score){ 0 };
+	if (!data_parse(c->input, &data, error))
+		return false;
+	for (size_t g = 0; data.kind->task && g < l->plan.total; g++) {
+		if (!data_score(&data, &shape, c->seed, g / c->heads, g % c->heads, l->out + g * c->n_q * c->d_v,
+		                &one, error))
+			return false;
+		score->correct += one.correct;
+		score->total += one.total;
+		score->chance = one.chance;
+	}
+	return true;
+}
+
 bool inputs_fill(struct layer *l, const char *cache_dir, char error[INPUTS_ERROR_MAX])
 {
 	const struct cell *c = &l->cell;
@@ -50,7 +76,7 @@ bool inputs_fill(struct layer *l, const char *cache_dir, char error[INPUTS_ERROR
 	};
 
 	error[0] = '\0';
-	f.shape = (struct data_shape){ c->batch, c->heads, c->n_q, c->n_k, c->d, c->d_v };
+	f.shape = data_shape_of(c);
 	if (!data_parse(c->input, &f.data, error) || !data_check(&f.data, &f.shape, error))
 		return false;
 	/* What comes from files is read from them: it may change. */

@@ -27,6 +27,21 @@ bool write_all(int fd, const void *data, size_t bytes)
 	return true;
 }
 
+bool read_file(const char *path, struct text *out, char *error)
+{
+	char some[1 << 16];
+	ssize_t n = -1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	while (fd >= 0 && ((n = read(fd, some, sizeof some)) > 0 || (n < 0 && errno == EINTR)))
+		if (n > 0)
+			text_add(out, some, (size_t)n);
+	bool ok = n == 0 || fail(error, "cannot read %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return ok && (!out->failed || fail(error, "out of memory"));
+}
+
 bool replace_file(const char *dir, const char *name, const char *text, size_t len, char *error)
 {
 	char temporary[4096], final[4096];

@@ -10,6 +10,9 @@
 /* All of it, through interruptions and short writes. False: errno says why. */
 bool write_all(int fd, const void *data, size_t bytes);
 
+/* The bytes of a file, added to *out. */
+bool read_file(const char *path, struct text *out, char *error);
+
 /* Replaces DIR/NAME by this text: a temporary file, fsync, rename, fsync. */
 bool replace_file(const char *dir, const char *name, const char *text, size_t len, char *error);
 

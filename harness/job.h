@@ -29,6 +29,8 @@ enum status {
 extern const char *const status_names[];
 
 enum { JOB_THREADS = 256, JOB_PATH = 256 };
+/* STREAM's rule for a buffer that evicts everything else: times the last-level cache. */
+enum { JOB_SCRUB_FACTOR = 4 };
 
 struct job {
 	struct cell cell;

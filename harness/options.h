@@ -16,6 +16,8 @@ enum verb_mask {
 	VERB_DOCTOR = 1 << 4,
 	VERB_VERIFY = 1 << 5,
 	VERB_ROOF = 1 << 6,
+	VERB_SELFTEST = 1 << 7,
+	VERB_CHECK = 1 << 8,
 };
 
 /* Where an option may stand in a sweep file. */
@@ -66,6 +68,7 @@ struct config {
 	unsigned rounds;    /* fixed number; 0: as the profile says */
 	double target;      /* half-width, share of the median; 0: profile */
 	unsigned samples;   /* a round; 0: chosen by the worker */
+	unsigned comparisons; /* of an experiment; 0: default */
 	double timeout_s, cell_budget_s, budget_s;
 	double memory_bytes;
 	double margin;      /* of a verdict, share */
@@ -79,6 +82,7 @@ struct config {
 	size_t n_plugins;
 	bool fresh, retry_failed, quiet, help;
 	bool inputs, isas;
+	bool aa, coverage;
 	unsigned format, color, columns;
 
 	unsigned char given[OPTIONS_MAX]; /* by table index: GIVEN_* */

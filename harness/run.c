@@ -165,6 +165,10 @@ static int open_data(struct run *run, struct run_record *record, const struct bu
 		return CODE_ENVIRONMENT;
 	}
 	snprintf(record->plan_hash, sizeof record->plan_hash, "%s", run->plan.hash);
+	struct band band;
+	band_load(&band, machine);
+	if (!isnan(band.share)) /* else what an earlier session knew */
+		record->band = band;
 	run->run_id = record->run_id;
 	if (!record_begin(record)) {
 		fail(error, "out of memory");
@@ -345,7 +349,7 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 int run_verb(const struct config *config, char *const *argv, struct text *out, char *error)
 {
 	struct run run = { .config = config, .raw = { .fd = -1 }, .events = -1, .start_ns = clock_now_ns() };
-	struct run_record record = { 0 };
+	struct run_record record = { .band.share = (double)NAN };
 	struct machine machine;
 	struct build build;
 	int code = CODE_ENVIRONMENT;
@@ -371,7 +375,7 @@ int run_verb(const struct config *config, char *const *argv, struct text *out, c
 	if (!config->quiet)
 		fprintf(stderr, "%zu cells, %zu to run, into %s\n", run.plan.n, run.plan.runnable, run.dir);
 	enum run_end end = carry_out(&run, &record, &facts, error);
-	if (end != RUN_STOPPED && !show_results(&run.results, config, out, error))
+	if (end != RUN_STOPPED && !show_results(&run.results, config, &record.band, out, error))
 		end = RUN_STOPPED;
 	code = conclude(&run, end, argv, error);
 out:

@@ -214,6 +214,8 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 
 	if (json)
 		json_object_set_new(json, "limits", record_limits());
+	if (json)
+		json_object_set_new(json, "aa", band_json(&record->band));
 	if (json && f->n_ceilings)
 		json_object_set_new(json, "roof", ceilings_json(f->ceilings, f->n_ceilings));
 	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
@@ -237,7 +239,7 @@ enum runjson_result runjson_read(const char *dir, struct run_record *record, cha
 	char path[4096];
 	json_error_t why;
 
-	*record = (struct run_record){ 0 };
+	*record = (struct run_record){ .band.share = (double)NAN };
 	snprintf(path, sizeof path, "%s/run.json", dir);
 	json_t *json = json_load_file(path, 0, &why);
 	if (!json) {
@@ -251,6 +253,7 @@ enum runjson_result runjson_read(const char *dir, struct run_record *record, cha
 	          sizeof record->program_hash);
 	copy_text(machine, "host_id", record->host_id, sizeof record->host_id);
 	copy_text(machine, "cpu_model", record->cpu_model, sizeof record->cpu_model);
+	band_from_json(json_object_get(json, "aa"), &record->band);
 	enum runjson_result result = RUNJSON_FOUND;
 	for (size_t i = 0; i < json_array_size(sessions) && i < SESSIONS_MAX; i++) {
 		const json_t *one = json_array_get(sessions, i);
@@ -310,5 +313,5 @@ void record_end(struct run_record *record, const char *status)
 void record_free(struct run_record *record)
 {
 	free(record->session);
-	*record = (struct run_record){ 0 };
+	*record = (struct run_record){ .band.share = (double)NAN };
 }

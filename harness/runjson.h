@@ -5,6 +5,7 @@
 #ifndef HARNESS_RUNJSON_H
 #define HARNESS_RUNJSON_H
 
+#include "band.h"
 #include "build.h"
 #include "ceiling.h"
 #include "machine.h"
@@ -25,6 +26,7 @@ struct session {
 struct run_record {
 	char run_id[RUN_ID_MAX];
 	char plan_hash[17], program_hash[17], host_id[24], cpu_model[128];
+	struct band band; /* of the machine when it was measured */
 	struct session *session;
 	size_t n_sessions, cap;
 };

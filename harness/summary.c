@@ -356,20 +356,26 @@ double results_best_cal(const struct results *results)
 	return best;
 }
 
-bool summary_write(const struct results *results, const char *dir, char *error)
+bool summary_text(const struct results *results, struct text *out, char *error)
 {
 	double best = results_best_cal(results);
-	struct text text = { 0 };
 	struct summary summary;
 	bool ok = true;
 
-	csv_write_header(&summary_table, &text);
+	csv_write_header(&summary_table, out);
 	for (size_t i = 0; i < results->n && ok; i++) {
 		ok = summarize(&results->v[i], best, &summary);
-		csv_write_row(&summary_table, &summary.row, &text);
+		csv_write_row(&summary_table, &summary.row, out);
 	}
-	ok = (ok && !text.failed) || fail(error, "out of memory");
-	ok = ok && replace_file(dir, "summary.csv", text.s, text.len, error);
+	return (ok && !out->failed) || fail(error, "out of memory");
+}
+
+bool summary_write(const struct results *results, const char *dir, char *error)
+{
+	struct text text = { 0 };
+	bool ok = summary_text(results, &text, error) &&
+	          replace_file(dir, "summary.csv", text.s, text.len, error);
+
 	text_free(&text);
 	return ok;
 }

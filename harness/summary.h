@@ -31,7 +31,10 @@ bool summarize(const struct result *result, double best_cal_ns, struct summary *
 
 double results_best_cal(const struct results *results);
 
-/* Writes DIR/summary.csv: a temporary file, fsync, rename, fsync. */
+/* The text of summary.csv. */
+bool summary_text(const struct results *results, struct text *out, char *error);
+
+/* Writes DIR/summary.csv, whole or not at all. */
 bool summary_write(const struct results *results, const char *dir, char *error);
 
 #endif

@@ -15,8 +15,6 @@ enum { TIMEOUTS_MAX = 2 };
 static const double TIMEOUT_MIN_S = 30, TIMEOUT_FACTOR = 20;
 /* Program and libraries in a worker, beyond what a plan counts. */
 static const size_t PROGRAM_BYTES = (size_t)64 << 20;
-/* STREAM's rule for a buffer that evicts everything else. */
-enum { SCRUB_FACTOR = 4 };
 /* Exact attention of the accuracy pass: plain double arithmetic on one thread
  * is at least so fast, FLOP per second; it looks at 16384 rows at most. */
 static const double REFERENCE_FLOPS = 2e8, REFERENCE_ROWS = 16384;
@@ -125,7 +123,7 @@ static bool make_job(struct run *run, const struct planned *p, enum pass pass, u
 		.memory_limit = run->plan.memory_limit > 0
 		                        ? (size_t)run->plan.memory_limit + PROGRAM_BYTES
 		                        : 0,
-		.scrub_bytes = SCRUB_FACTOR * run->topology.llc_bytes,
+		.scrub_bytes = JOB_SCRUB_FACTOR * run->topology.llc_bytes,
 	};
 	if (pass == PASS_ACCURACY)
 		limit += fmin((double)p->cell.n_q, REFERENCE_ROWS) * (double)p->cell.n_k *
@@ -137,20 +135,25 @@ static bool make_job(struct run *run, const struct planned *p, enum pass pass, u
 	       topo_choose(run->topo, p->cell.threads, config->cpus, job->cpus, run->error);
 }
 
-/* At a look, and at the budget of the cell. */
-static enum stop_reason decide(const struct run *run, const struct result *r)
+enum stop_reason at_look(const struct policy *policy, const struct result *r)
 {
-	const struct policy *policy = &run->plan.policy;
 	struct estimate e;
 
-	if (r->stop == STOP_CI_TARGET)
-		return r->stop; /* measured on only because others are compared with it */
 	for (size_t i = 0; policy->target > 0 && i < policy->n_looks; i++)
 		if (r->n_rounds == policy->look[i] && estimate_time(r, &e) &&
 		    estimate_width(&e) <= policy->target)
 			return STOP_CI_TARGET;
-	if (r->n_rounds >= policy->look[policy->n_looks - 1])
-		return STOP_MAX_ROUNDS;
+	return r->n_rounds >= policy->look[policy->n_looks - 1] ? STOP_MAX_ROUNDS : STOP_NONE;
+}
+
+/* At a look, and at the budget of the cell. */
+static enum stop_reason decide(const struct run *run, const struct result *r)
+{
+	if (r->stop == STOP_CI_TARGET)
+		return r->stop; /* measured on only because others are compared with it */
+	enum stop_reason stop = at_look(&run->plan.policy, r);
+	if (stop != STOP_NONE)
+		return stop;
 	if (run->config->cell_budget_s > 0 && r->spent_s > run->config->cell_budget_s)
 		return STOP_CELL_BUDGET;
 	return STOP_NONE;
@@ -210,7 +213,7 @@ static void report(struct run *run, const struct job *job, const struct outcome 
 	double seconds = (double)out->life_ns * 1e-9;
 
 	for (unsigned i = 0; i < out->n_samples; i++)
-		run->progress.disturbed += out->samples[i].disturbed;
+		run->progress.disturbed += out->samples[i].disturbed != 0;
 	run->progress.samples += out->n_samples;
 	run->progress.done_s += seconds;
 	if (job->pass == PASS_TIME)

@@ -4,28 +4,12 @@
 #include "band.h"
 #include "file.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const double LEAST_MARGIN = 0.01;
-
-static bool make_directories(char *path, char *error)
-{
-	for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		bool ok = mkdir(path, 0777) == 0 || errno == EEXIST;
-		if (!ok)
-			fail(error, "cannot make the directory %s: %s", path, strerror(errno));
-		*slash = '/';
-		if (!ok)
-			return false;
-	}
-	return true;
-}
 
 bool band_path(const struct machine *m, char path[BAND_PATH_MAX], char *error)
 {
@@ -71,12 +55,14 @@ bool band_store(const struct band *b, const struct machine *m, char *error)
 	char path[BAND_PATH_MAX];
 	bool ok = false;
 
-	if (!band_path(m, path, error) || !make_directories(path, error))
+	if (!band_path(m, path, error))
+		return false;
+	char *name = strrchr(path, '/');
+	*name++ = '\0';
+	if (!make_directory(path, error))
 		return false;
 	json_t *json = band_json(b);
 	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
-	char *name = strrchr(path, '/');
-	*name++ = '\0';
 	ok = text ? replace_file(path, name, text, strlen(text), error) : fail(error, "out of memory");
 	free(text);
 	json_decref(json);

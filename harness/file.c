@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 bool write_all(int fd, const void *data, size_t bytes)
@@ -24,6 +25,26 @@ bool write_all(int fd, const void *data, size_t bytes)
 		at += n;
 		bytes -= (size_t)n;
 	}
+	return true;
+}
+
+bool make_directory(const char *path, char *error)
+{
+	char part[4096];
+	struct stat st;
+
+	if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
+		return fail(error, "the name of the directory is too long");
+	for (char *slash = part + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		if (mkdir(part, 0777) && errno != EEXIST)
+			return fail(error, "cannot make the directory %s: %s", part, strerror(errno));
+		*slash = '/';
+	}
+	if (mkdir(part, 0777) && errno != EEXIST)
+		return fail(error, "cannot make the directory %s: %s", part, strerror(errno));
+	if (stat(part, &st) || !S_ISDIR(st.st_mode))
+		return fail(error, "%s is not a directory", part);
 	return true;
 }
 

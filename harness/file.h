@@ -10,6 +10,9 @@
 /* All of it, through interruptions and short writes. False: errno says why. */
 bool write_all(int fd, const void *data, size_t bytes);
 
+/* Makes the directory and those above it, as far as they are missing. */
+bool make_directory(const char *path, char *error);
+
 /* The bytes of a file, added to *out. */
 bool read_file(const char *path, struct text *out, char *error);
 

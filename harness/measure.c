@@ -116,6 +116,7 @@ static bool one_round(struct run *run, unsigned round, size_t *shapes, size_t *r
 	char what[64];
 	unsigned position = 0;
 
+	topo_refresh(run->topo);
 	order_shapes(run->plan.order_seed, round, run->plan.n_shapes, shapes);
 	for (size_t k = 0; k < run->plan.n_shapes; k++)
 		if (!one_shape(run, shapes[k], round, &position, row, end))

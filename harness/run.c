@@ -3,6 +3,7 @@
  * `attnbench run`: the directory, what it held before, signals, and the end. */
 #include "run.h"
 #include "clock.h"
+#include "file.h"
 #include "plugin.h"
 #include "rows.h"
 #include "runjson.h"
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t kill_now;
@@ -62,26 +62,6 @@ void run_event(const struct run *run, const char *kind, const char *format, ...)
 	if (run->events >= 0 && !line.failed && write(run->events, line.s, line.len) < 0)
 		errno = 0;
 	text_free(&line);
-}
-
-/* Makes the directory and those above it. */
-static bool make_directory(const char *path, char *error)
-{
-	char part[RUN_PATH_MAX];
-	struct stat st;
-
-	snprintf(part, sizeof part, "%s", path);
-	for (char *slash = part + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		if (mkdir(part, 0777) && errno != EEXIST)
-			return fail(error, "cannot make the directory %s: %s", part, strerror(errno));
-		*slash = '/';
-	}
-	if (mkdir(part, 0777) && errno != EEXIST)
-		return fail(error, "cannot make the directory %s: %s", part, strerror(errno));
-	if (stat(part, &st) || !S_ISDIR(st.st_mode))
-		return fail(error, "%s is not a directory", part);
-	return true;
 }
 
 /* --out, or results/TIME-NAME. */
@@ -313,13 +293,25 @@ static void measure_ceilings(struct run *run, struct run_facts *facts)
 	text_free(&isas);
 }
 
+/* Seconds that workers lived, and that their calls took, in all sessions. */
+static void add_up(const struct results *results, double *workers_s, double *calls_s)
+{
+	*workers_s = *calls_s = 0;
+	for (size_t i = 0; i < results->n; i++) {
+		*workers_s += results->v[i].spent_s;
+		*calls_s += results->v[i].calls_s;
+	}
+}
+
 static enum run_end carry_out(struct run *run, struct run_record *record, struct run_facts *facts,
                               char *error)
 {
 	static const char *const words[] = { "complete", "interrupted", "incomplete", "failed" };
 	enum run_end end;
 	char path[RUN_PATH_MAX + 32];
+	double workers_s, calls_s;
 
+	add_up(&run->results, &workers_s, &calls_s);
 	snprintf(path, sizeof path, "%s/topology.xml", run->dir);
 	measure_ceilings(run, facts);
 	facts->calibration_start_ns = (double)sensors_calibrate();
@@ -336,6 +328,10 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 	facts->calibration_end_ns = (double)sensors_calibrate();
 	run_event(run, "end", "%s%s%s", words[end], end == RUN_STOPPED ? ": " : "",
 	          end == RUN_STOPPED ? run->error : "");
+	add_up(&run->results, &facts->workers_s, &facts->calls_s);
+	facts->workers_s -= workers_s;
+	facts->calls_s -= calls_s;
+	facts->wall_s = (double)(clock_now_ns() - run->start_ns) * 1e-9;
 	/* Even after a failure the derived files are worth a try. */
 	if (!raw_sync(&run->raw, error) || !summary_write(&run->results, run->dir, error) ||
 	    !runjson_write(run->dir, record, facts, error)) {
@@ -344,6 +340,17 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 		end = RUN_STOPPED;
 	}
 	return end;
+}
+
+/* On a CPU that it does not know, OpenBLAS has been seen to compute nonsense. */
+static bool blas_works(char *error)
+{
+	static float work[ATTN_BLAS_SELFTEST_FLOATS];
+	double off = attn_blas_selftest(work);
+
+	return off <= 1 || fail(error, "OpenBLAS computes wrong products on this CPU (core %s, %g times the "
+	                               "rounding bound): set OPENBLAS_CORETYPE or install another build",
+	                        attn_blas_core(), off);
 }
 
 int run_verb(const struct config *config, char *const *argv, struct text *out, char *error)
@@ -356,7 +363,7 @@ int run_verb(const struct config *config, char *const *argv, struct text *out, c
 
 	machine_read(&machine);
 	build_read(&build);
-	if (!(run.topo = topo_load(error)))
+	if (!blas_works(error) || !(run.topo = topo_load(error)))
 		goto out;
 	topo_info(run.topo, &run.topology);
 	code = CODE_USAGE;
@@ -371,6 +378,7 @@ int run_verb(const struct config *config, char *const *argv, struct text *out, c
 	struct run_facts facts = {
 		.config = config, .plan = &run.plan, .topo = run.topo, .machine = &machine, .build = &build,
 		.results = &run.results, .argv = argv, .calibration_start_ns = NAN, .calibration_end_ns = NAN,
+		.wall_s = NAN, .workers_s = NAN, .calls_s = NAN,
 	};
 	if (!config->quiet)
 		fprintf(stderr, "%zu cells, %zu to run, into %s\n", run.plan.n, run.plan.runnable, run.dir);

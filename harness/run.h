@@ -57,6 +57,7 @@ struct run {
 
 	double *worker_s;  /* by planned cell: life of its last worker */
 	size_t *found;     /* by planned cell: index of its result + 1 */
+	bool unpinned;     /* the CPUs of the plan are gone, and that was said */
 	struct slow *slow;
 	size_t n_slow, slow_cap;
 	int64_t start_ns;

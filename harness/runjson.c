@@ -95,7 +95,10 @@ static json_t *clock_json(const struct run_facts *f)
 	double resolution, cost;
 
 	machine_clock(&resolution, &cost);
-	return json_pack("{s:s s:o s:o s:o s:o}", "clock", "CLOCK_MONOTONIC",
+	return json_pack("{s:s s:o s:o s:o s:o s:o s:o s:o}", "clock", "CLOCK_MONOTONIC",
+	                 "session_wall_s", real_or_null(f->wall_s),
+	                 "session_workers_s", real_or_null(f->workers_s),
+	                 "session_calls_s", real_or_null(f->calls_s),
 	                 "resolution_ns", real_or_null(resolution), "cost_ns", real_or_null(cost),
 	                 "calibration_start_ns", real_or_null(f->calibration_start_ns),
 	                 "calibration_end_ns", real_or_null(f->calibration_end_ns));

@@ -42,6 +42,9 @@ struct run_facts {
 	size_t n_ceilings;
 	char *const *argv; /* ended by NULL */
 	double calibration_start_ns, calibration_end_ns; /* NAN: not measured */
+	/* Of this session: its length, the life of its workers, and of that in calls
+	 * that were timed or warmed up. */
+	double wall_s, workers_s, calls_s;
 };
 
 /* Writes DIR/run.json, whole or not at all. */

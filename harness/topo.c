@@ -62,9 +62,15 @@ struct topo *topo_load(char *error)
 		fail(error, "out of memory");
 		return NULL;
 	}
+	topo_refresh(topo);
+	return topo;
+}
+
+void topo_refresh(struct topo *topo)
+{
+	hwloc_bitmap_copy(topo->allowed, hwloc_topology_get_allowed_cpuset(topo->hw));
 	if (topo->ours)
 		restrict_to_affinity(topo->allowed);
-	return topo;
 }
 
 void topo_free(struct topo *topo)

@@ -31,6 +31,9 @@ struct topo *topo_load(char *error);
 void topo_free(struct topo *topo);
 void topo_info(const struct topo *topo, struct topo_info *info);
 
+/* Looks again which CPUs this process may use: affinity and cpusets change. */
+void topo_refresh(struct topo *topo);
+
 /* Chooses `threads` CPUs, numbered as the system does: one of each core, of as
  * few NUMA nodes as can hold them, CPU 0 last, as interrupts land there; a
  * second one of a core only when there are no other cores. `wanted` ("2-5,8",

@@ -109,7 +109,24 @@ bool keep_skip(struct run *run, const struct planned *p, enum status status,
 	       keep(run, &row, 1, end);
 }
 
-static bool make_job(struct run *run, const struct planned *p, enum pass pass, unsigned round,
+/* CPUs may have been taken from us since the run began: then the threads run
+ * where they may, and the rows say so. */
+static void choose_cpus(struct run *run, struct job *job)
+{
+	char why[ERROR_MAX];
+
+	if (!job->pinned || topo_choose(run->topo, job->cell.threads, run->config->cpus, job->cpus, why))
+		return;
+	job->pinned = false;
+	if (!run->unpinned) {
+		run_event(run, "warning", "threads are not pinned any more: %s", why);
+		if (!run->progress.quiet)
+			progress_note(&run->progress, "threads are not pinned any more: %s", why);
+	}
+	run->unpinned = true;
+}
+
+static void make_job(struct run *run, const struct planned *p, enum pass pass, unsigned round,
                      unsigned position, struct job *job)
 {
 	const struct config *config = run->config;
@@ -131,8 +148,7 @@ static bool make_job(struct run *run, const struct planned *p, enum pass pass, u
 		         REFERENCE_FLOPS;
 	job->timeout_s = config->timeout_s > 0 ? config->timeout_s : limit;
 	snprintf(job->cache_dir, sizeof job->cache_dir, "%s", run->scratch);
-	return !job->pinned ||
-	       topo_choose(run->topo, p->cell.threads, config->cpus, job->cpus, run->error);
+	choose_cpus(run, job);
 }
 
 enum stop_reason at_look(const struct policy *policy, const struct result *r)
@@ -235,6 +251,25 @@ static void report(struct run *run, const struct job *job, const struct outcome 
 		              status_names[out->status], out->message);
 }
 
+/* A worker during which the machine slept is not a result: caches, clock rate
+ * and neighbours are others. It is run again, a few times. */
+static void spawn_unsuspended(struct run *run, const struct job *job, struct outcome *out)
+{
+	enum { TIMES = 3 };
+	static const int64_t SLEPT_NS = 100000000;
+
+	for (int i = 0; i < TIMES; i++) {
+		int64_t before = clock_suspended_ns();
+		spawn_job(job, out);
+		int64_t slept = clock_suspended_ns() - before;
+		if (slept < SLEPT_NS || out->interrupted)
+			return;
+		run_event(run, "suspended", "the machine slept for %.1f s during the %s pass of cell %s: %s",
+		          (double)slept * 1e-9, pass_names[job->pass], job->cell.id,
+		          i + 1 < TIMES ? "it is measured again" : "its last result is kept");
+	}
+}
+
 /* One worker. False: the run ends, *end says how. */
 bool work(struct run *run, size_t i, enum pass pass, unsigned round, unsigned position,
                  enum run_end *end)
@@ -247,12 +282,11 @@ bool work(struct run *run, size_t i, enum pass pass, unsigned round, unsigned po
 		return stop_with(end, RUN_INTERRUPTED);
 	if (out_of_time(run))
 		return stop_with(end, RUN_OUT_OF_TIME);
-	if (!make_job(run, p, pass, round, position, &job))
-		return stop_with(end, RUN_STOPPED);
+	make_job(run, p, pass, round, position, &job);
 	const struct result *r = result_of(run, i);
 	if (pass == PASS_TIME && r && r->calls > 0)
 		job.calls = (uint64_t)r->calls;
-	spawn_job(&job, &out);
+	spawn_unsuspended(run, &job, &out);
 	if (out.interrupted)
 		return stop_with(end, RUN_INTERRUPTED);
 	run->worker_s[i] = (double)out.life_ns * 1e-9;

@@ -99,8 +99,8 @@ static void run_rank(void *arg, struct attn_team *me)
 		.arg = l->plan.arg,
 		.kern = l->kern,
 		.state = p->plan.state ? p->state : NULL,
-		.q = l->q + p->head * c->n_q * c->d,
-		.k = l->k + p->head * c->n_k * c->d,
+		.q = layer_q(l, p->head, 0),
+		.k = layer_k(l, p->head, 0),
 		.v = p->v,
 		.out = p->out,
 		.ldq = c->d,
@@ -123,7 +123,7 @@ static bool is_implied(const struct probe *p)
 {
 	const struct layer *l = &p->w->layer;
 	size_t n = l->cell.n_k, d_v = l->cell.d_v;
-	const float *v = l->v + p->head * n * d_v, *out = l->out + p->head * l->cell.n_q * d_v;
+	const float *v = layer_v(l, p->head, 0), *out = layer_out(l, p->head, 0);
 	double error = 0, norm = 0;
 
 	for (size_t r = 0; r < p->n_rows; r++) {
@@ -144,7 +144,7 @@ static void exact_row(const struct probe *p, size_t i, size_t visible)
 {
 	const struct layer *l = &p->w->layer;
 	size_t n = l->cell.n_k, d = l->cell.d;
-	const float *q = l->q + (p->head * l->cell.n_q + i) * d, *k = l->k + p->head * n * d;
+	const float *q = layer_q(l, p->head, i), *k = layer_k(l, p->head, 0);
 	double top = -INFINITY, sum = 0;
 
 	for (size_t j = 0; j < n; j++) {

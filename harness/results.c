@@ -306,7 +306,9 @@ bool results_add(struct results *results, const struct raw_row *row, char *error
 	r->done[pass] = true;
 	r->status[pass] = (enum status)status;
 	free(r->message[pass]);
-	r->message[pass] = row->message && *row->message ? strdup(row->message) : NULL;
+	r->message[pass] = NULL;
+	if (row->message && *row->message && !(r->message[pass] = strdup(row->message)))
+		return fail(error, "out of memory");
 	keep_facts(r, row);
 	if (pass == PASS_MEMORY)
 		r->memory = *row;

@@ -14,6 +14,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A value that jansson had no memory for is left out without a word: this
+ * remembers that there was none. */
+static bool refused;
+
+static void *noting_malloc(size_t n)
+{
+	void *p = malloc(n);
+
+	refused |= !p;
+	return p;
+}
+
+static void note_refusals(void)
+{
+	json_set_alloc_funcs(noting_malloc, free);
+	refused = false;
+}
+
 /* "" and -1 and NAN mean that nobody knows: null. */
 static json_t *text_or_null(const char *s)
 {
@@ -205,6 +223,8 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
                    char *error)
 {
 	const struct session *now = &record->session[record->n_sessions - 1];
+
+	note_refusals();
 	json_t *json = json_pack(
 		"{s:i s:s s:s s:s s:o s:o s:s s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o}",
 		"schema_version", SCHEMA_VERSION, "run_id", record->run_id, "status", now->status,
@@ -223,8 +243,11 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 		json_object_set_new(json, "roof", ceilings_json(f->ceilings, f->n_ceilings));
 	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
 	json_decref(json);
-	if (!text)
-		return fail(error, "cannot make run.json: out of memory, or a text that is not UTF-8");
+	if (!text || refused) {
+		free(text);
+		return fail(error, refused ? "cannot make run.json: out of memory"
+		                           : "cannot make run.json: a text in it is not UTF-8");
+	}
 	bool ok = replace_file(dir, "run.json", text, strlen(text), error);
 	free(text);
 	return ok;
@@ -244,7 +267,13 @@ enum runjson_result runjson_read(const char *dir, struct run_record *record, cha
 
 	*record = (struct run_record){ .band.share = (double)NAN };
 	snprintf(path, sizeof path, "%s/run.json", dir);
+	note_refusals();
 	json_t *json = json_load_file(path, 0, &why);
+	if (refused) {
+		json_decref(json);
+		fail(error, "cannot read %s: out of memory", path);
+		return RUNJSON_BAD;
+	}
 	if (!json) {
 		fail(error, "%s: line %d: %s", path, why.line, why.text);
 		return json_error_code(&why) == json_error_cannot_open_file ? RUNJSON_NONE : RUNJSON_BAD;

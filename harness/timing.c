@@ -63,7 +63,7 @@ static void nothing(const struct attn_call *call, struct attn_team *team)
 static double overhead(struct layer *layer)
 {
 	enum { BATCHES = 3, CALLS = 200 };
-	static const struct attn_variant idle = { .forward = nothing };
+	static const struct attn_variant idle = { .forward = nothing, .flags = ATTN_BF16_OK | ATTN_F16_OK };
 	const struct attn_variant *variant = layer->cell.variant;
 	int64_t least = INT64_MAX;
 

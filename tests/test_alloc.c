@@ -49,13 +49,8 @@ void *__real_aligned_alloc(size_t align, size_t n);
 int __real_posix_memalign(void **p, size_t align, size_t n);
 char *__real_strdup(const char *s);
 int __real_vasprintf(char **s, const char *format, va_list args);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_aligned_alloc(size_t align, size_t n);
-int __wrap_posix_memalign(void **p, size_t align, size_t n);
-char *__wrap_strdup(const char *s);
-int __wrap_vasprintf(char **s, const char *format, va_list args);
+
+#pragma GCC diagnostic ignored "-Wmissing-prototypes" /* the linker calls these */
 
 void *__wrap_malloc(size_t n)
 {
@@ -273,7 +268,9 @@ static bool write_record(struct text *out, char *error)
 	bool ok = record_begin(&record) || (fail)(error, "out of memory");
 	ok = ok && runjson_write(dir, &record, &facts, error);
 	record_free(&record);
+	long left = atomic_exchange(&countdown, 0); /* jansson's reader asserts that there is memory */
 	ok = ok && runjson_read(dir, &record, error) == RUNJSON_FOUND;
+	atomic_store(&countdown, left);
 	if (ok)
 		text_printf(out, "%s %s %zu %g", record.run_id, record.plan_hash, record.n_sessions, record.band.share);
 	record_free(&record);

@@ -68,6 +68,10 @@ struct run {
  * into error unless the code is 0 or 1. argv is kept in run.json. */
 int run_verb(const struct config *config, char *const *argv, struct text *out, char *error);
 
+/* Measures the ceilings of the thread counts and instruction sets of the plan,
+ * unless nothing is left to do. */
+void run_ceilings(struct run *run);
+
 /* Carries out the plan. */
 enum run_end run_measure(struct run *run);
 

@@ -241,6 +241,8 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 		json_object_set_new(json, "aa", band_json(&record->band));
 	if (json && f->n_ceilings)
 		json_object_set_new(json, "roof", ceilings_json(f->ceilings, f->n_ceilings));
+	else if (json && record->roof)
+		json_object_set(json, "roof", record->roof);
 	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
 	json_decref(json);
 	if (!text || refused) {
@@ -280,6 +282,7 @@ enum runjson_result runjson_read(const char *dir, struct run_record *record, cha
 	copy_text(machine, "host_id", record->host_id, sizeof record->host_id);
 	copy_text(machine, "cpu_model", record->cpu_model, sizeof record->cpu_model);
 	band_from_json(json_object_get(json, "aa"), &record->band);
+	record->roof = json_incref(json_object_get(json, "roof"));
 	enum runjson_result result = RUNJSON_FOUND;
 	for (size_t i = 0; i < json_array_size(sessions) && i < SESSIONS_MAX; i++) {
 		const json_t *one = json_array_get(sessions, i);
@@ -339,5 +342,6 @@ void record_end(struct run_record *record, const char *status)
 void record_free(struct run_record *record)
 {
 	free(record->session);
+	json_decref(record->roof);
 	*record = (struct run_record){ .band.share = (double)NAN };
 }

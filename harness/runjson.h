@@ -27,6 +27,7 @@ struct run_record {
 	char run_id[RUN_ID_MAX];
 	char plan_hash[17], program_hash[17], host_id[24], cpu_model[128];
 	struct band band; /* of the machine when it was measured */
+	json_t *roof;     /* the ceilings that an earlier session measured, or NULL */
 	struct session *session;
 	size_t n_sessions, cap;
 };

@@ -44,8 +44,8 @@ bool topo_choose(const struct topo *topo, unsigned threads, const char *wanted, 
 /* The CPUs we may use, as "0-3,8", in out. */
 void topo_allowed(const struct topo *topo, char *out, size_t size);
 
-/* The XML of hwloc, for `lstopo -i`. */
-bool topo_export(const struct topo *topo, const char *path, char *error);
+/* Writes DIR/topology.xml, for `lstopo -i`: whole or not at all. */
+bool topo_export(const struct topo *topo, const char *dir, char *error);
 
 /* CPUs that the cgroup of this process grants, 0: no limit. Versions 1 and 2. */
 double topo_quota(void);

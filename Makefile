@@ -122,6 +122,10 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libharness.a $(BUILD)/libattn.a
 	@echo "ld $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs cmocka) $(LDLIBS)
 
+# Here every allocation of ours can be refused.
+comma := ,
+$(BUILD)/tests/test_alloc: LDFLAGS += $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc posix_memalign strdup vasprintf)
+
 # A plug-in that does what it is told not to, for tests that run workers.
 $(BUILD)/tests/test_spawn: | $(BUILD)/tests/faulty.so
 $(BUILD)/tests/%.so: tests/%.c Makefile

@@ -273,6 +273,12 @@ void attn_blas_threads(int threads);
  * that the BLAS computes wrong results on this CPU. c needs 3*31*31 floats. */
 double attn_blas_selftest(float *work);
 #define ATTN_BLAS_SELFTEST_FLOATS ((size_t)(3 * 31 * 31))
+/* One product, large enough for OpenBLAS to take the buffers that it packs
+ * matrices into. It keeps them, one set a calling thread, and whoever calls
+ * first seems to have allocated them. x: floats that are zero, most of which
+ * are only read. */
+void attn_blas_warm(float *x);
+#define ATTN_BLAS_WARM_FLOATS ((size_t)(1024 * 1536 + 1536 * 64 + 1024 * 64))
 
 /* Counter-based random numbers (Philox4x32-10, Salmon et al. 2011): element
  * `index` of stream `stream` under `seed`, independent of any order. */

@@ -147,6 +147,32 @@ void arena_poison(struct arena *a, void *data)
 		poison(b->data, b->data + b->bytes);
 }
 
+bool arena_resident(const struct arena *a, const void *data, size_t *bytes)
+{
+	enum { PAGES = 4096 };
+	unsigned char in[PAGES];
+	const struct arena_block *b = find(a, data);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	*bytes = 0;
+	if (!b)
+		return false;
+	uintptr_t from = (uintptr_t)b->data, end = from + b->bytes;
+	for (uintptr_t at = from / page * page; at < end; at += PAGES * page) {
+		size_t pages = (end - at + page - 1) / page;
+		pages = pages < PAGES ? pages : PAGES;
+		if (mincore((void *)at, pages * page, in))
+			return false;
+		for (size_t i = 0; i < pages; i++) {
+			uintptr_t lo = at + i * page, hi = lo + page;
+			lo = lo > from ? lo : from;
+			hi = hi < end ? hi : end;
+			*bytes += in[i] & 1 ? hi - lo : 0;
+		}
+	}
+	return true;
+}
+
 /* Counts the bytes of [from, to) that lost the poison; *first gets the first. */
 static size_t damage(const unsigned char *from, const unsigned char *to,
                      const unsigned char **first)

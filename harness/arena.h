@@ -65,6 +65,10 @@ void arena_poison(struct arena *arena, void *data);
 /* Gives the whole pages of a block back to the system; they read as zero. */
 void arena_discard(struct arena *arena, void *data);
 
+/* Bytes of a block that lie in memory, to the page: those that were touched.
+ * False: the system does not tell. */
+bool arena_resident(const struct arena *arena, const void *data, size_t *bytes);
+
 /* True if every guard is whole. Else message names block, side and offset. */
 bool arena_check(struct arena *arena);
 

@@ -4,6 +4,7 @@
 #include "bench.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 #include "clock.h"
 
@@ -154,8 +155,7 @@ static void take_sample(struct run *r, uint64_t calls, struct sample *s)
 {
 	const struct bench_job *job = r->job;
 
-	*s = (struct sample){ .cpu_ns = -1, .nivcsw = -1, .run_delay_ns = -1, .minflt = -1,
-	                      .majflt = -1, .cpu_before = -1, .cpu_after = -1 };
+	sample_clear(s);
 	s->calls = with_jitter(r, calls);
 	scrub(r);
 	if (job->sense_before)
@@ -178,12 +178,14 @@ void bench_run(const struct bench_job *job, const struct bench_policy *policy,
 	tell(&r, "warm-up");
 	int64_t call_ns = warm_up(&r, result);
 	tell(&r, "calibration");
+	int64_t start = r.now();
 	if (job->scrub)
 		result->calls = 1;
 	else if (policy->calls > 0)
 		result->calls = policy->calls;
 	else
 		result->calls = calibrate(&r, call_ns);
+	result->calibrate_ns = r.now() - start;
 	tell(&r, "sampling");
 	result->n_samples = choose_samples(policy, call_ns, result->calls);
 	for (unsigned i = 0; i < result->n_samples; i++)

@@ -52,7 +52,7 @@ struct bench_job {
 struct bench_result {
 	int64_t first_call_ns;
 	unsigned warm_calls;
-	int64_t warm_ns;
+	int64_t warm_ns, calibrate_ns;
 	uint64_t calls; /* a batch, before jitter */
 	unsigned n_samples;
 };

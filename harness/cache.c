@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "file.h"
 #include "hash.h"
 
 struct header {
@@ -53,22 +54,6 @@ static bool read_all(int fd, void *data, size_t bytes)
 
 	while (bytes > 0) {
 		ssize_t n = read(fd, at, bytes);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		at += n;
-		bytes -= (size_t)n;
-	}
-	return true;
-}
-
-static bool write_all(int fd, const void *data, size_t bytes)
-{
-	const char *at = data;
-
-	while (bytes > 0) {
-		ssize_t n = write(fd, at, bytes);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)

@@ -2,6 +2,7 @@
  *
  * `attnbench doctor`: what disturbs measurements on this machine, and what to
  * do about it. It looks, and changes nothing. */
+#include "band.h"
 #include "machine.h"
 #include "sensors.h"
 #include "stats.h"
@@ -12,6 +13,7 @@
 #include "../attention/attn.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +157,23 @@ static void look_at_blas(struct text *out)
 	        "it computes wrong results on this CPU: set OPENBLAS_CORETYPE to another core, or update it");
 }
 
+static void look_at_band(const struct machine *m, struct text *out)
+{
+	struct band band;
+	char text[256];
+
+	band_load(&band, m);
+	if (isnan(band.share)) {
+		finding(out, false, "A/A band", "how far a kernel seems to differ from itself here is not known",
+		        "`attnbench selftest --aa`, some minutes: verdicts then rest on it");
+		return;
+	}
+	snprintf(text, sizeof text, "%.2f %%, %.1f %% false verdicts of %u (%s, %s)", 100 * band.share,
+	         100 * band.false_share, band.comparisons, band.cell, band.date);
+	finding(out, band.share < 0.03 && band.false_share <= 0.1, "A/A band", text,
+	        "small differences cannot be told here: a quieter machine, then `attnbench selftest --aa` again");
+}
+
 static void look_at_sensors(struct text *out)
 {
 	struct sensor report[SENSORS];
@@ -194,6 +213,7 @@ bool doctor_verb(const struct config *config, struct text *out, char *error)
 	machine_clock(&resolution, &cost);
 	snprintf(text, sizeof text, "steps of %.0f ns, %.0f ns a reading", resolution, cost);
 	finding(out, cost < 200, "timer", text, "samples are made longer; very short calls stay uncertain");
+	look_at_band(&m, out);
 	look_at_sensors(out);
 	topo_free(topo);
 	return true;

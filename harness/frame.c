@@ -3,6 +3,7 @@
  * Framing. The header is four words in the byte order of the machine: both
  * ends are the same program on the same machine. */
 #include "frame.h"
+#include "file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,22 +39,6 @@ uint32_t frame_crc32(uint32_t crc, const void *data, size_t length)
 static uint32_t checksum(uint32_t kind, const void *payload, size_t length)
 {
 	return frame_crc32(frame_crc32(0, &kind, sizeof kind), payload, length);
-}
-
-static bool write_all(int fd, const void *data, size_t length)
-{
-	const unsigned char *byte = data;
-
-	while (length > 0) {
-		ssize_t n = write(fd, byte, length);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return false;
-		byte += n;
-		length -= (size_t)n;
-	}
-	return true;
 }
 
 bool frame_write(int fd, uint32_t kind, const void *payload, size_t length)

@@ -29,6 +29,8 @@ enum status {
 extern const char *const status_names[];
 
 enum { JOB_THREADS = 256, JOB_PATH = 256 };
+/* STREAM's rule for a buffer that evicts everything else: times the last-level cache. */
+enum { JOB_SCRUB_FACTOR = 4 };
 
 struct job {
 	struct cell cell;
@@ -64,12 +66,16 @@ struct outcome {
 	unsigned n_samples;
 	struct sample samples[OUTCOME_SAMPLES];
 	uint64_t calls;
-	int64_t first_call_ns, prepare_ns;
-	int64_t steal_ticks, throttled, cal_before_ns, cal_after_ns, freq_khz;
+	int64_t first_call_ns, warm_ns, prepare_ns;
+	double overhead_ns; /* of a call that does nothing */
+	struct round_evidence round;
 
 	/* PASS_MEMORY, bytes */
 	int64_t ws_model_bytes, ws_tracked_bytes;
 	int64_t rss_base_bytes, rss_peak_bytes, rss_resolution_bytes;
+	int64_t ws_touched_bytes; /* of the work space: resident after the call */
+	int64_t blas_bytes;       /* growth when BLAS took its buffers, before the call */
+	int64_t group_peak_bytes;
 	int64_t rss_spread_bytes; /* of the growth, over the repeats: they should agree */
 	bool rss_is_bound;        /* the mark could not be reset: peak is an upper bound */
 

@@ -323,6 +323,25 @@ void layer_each_work(struct layer *l, void (*fn)(struct arena *, void *block))
 	}
 }
 
+static bool add_resident(const struct layer *l, const void *block, int64_t *sum)
+{
+	size_t bytes = 0;
+	bool ok = !block || arena_resident(l->arena, block, &bytes);
+
+	*sum += (int64_t)bytes;
+	return ok;
+}
+
+int64_t layer_resident(const struct layer *l)
+{
+	int64_t sum = 0;
+	bool ok = add_resident(l, l->state, &sum);
+
+	for (size_t r = 0; r < l->cell.threads; r++)
+		ok = ok && add_resident(l, l->shared[r], &sum) && add_resident(l, l->scratch[r], &sum);
+	return ok ? sum : -1;
+}
+
 uint64_t layer_hash_inputs(const struct layer *l)
 {
 	uint64_t h = hash_memory(1, l->q, l->plan.q);

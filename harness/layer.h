@@ -69,6 +69,9 @@ void layer_run(void *layer);
 /* For every block that a variant works in: state, shared and scratch memory. */
 void layer_each_work(struct layer *layer, void (*fn)(struct arena *, void *block));
 
+/* Bytes of them that lie in memory; -1: the system does not tell. */
+int64_t layer_resident(const struct layer *layer);
+
 /* Row i of head g (counted over the batch) of q, k, v or out, in the cell's type. */
 void *layer_q(const struct layer *layer, size_t g, size_t i);
 void *layer_k(const struct layer *layer, size_t g, size_t i);

@@ -169,6 +169,7 @@ static void inputs(struct grid *grid)
 			text_printf(&params, "%s%s=%.9g (%.9g to %.9g)", p ? ", " : "", q->name, q->def, q->min, q->max);
 		}
 		grid_cell(grid, "%s", kind->name);
+		grid->failed |= params.failed;
 		grid_cell(grid, "%s", params.s ? params.s : "");
 		grid_cell(grid, "%s", kind->summary);
 		text_free(&params);

@@ -19,31 +19,36 @@
 #include <unistd.h>
 
 typedef bool verb_fn(const struct config *config, struct text *out, char *error);
+typedef bool test_fn(const struct config *config, size_t *failures, struct text *out, char *error);
 
 struct verb {
 	const char *name, *arguments, *help;
 	unsigned mask;        /* its options; 0: it reads its own */
 	bool sweep;           /* takes a sweep file */
-	verb_fn *call;        /* NULL: run, or a verb of plots/ */
+	verb_fn *call;        /* all NULL: run, or a verb of plots/ */
+	test_fn *test;
 };
 
 static const struct verb verbs[] = {
-	{ "list", "[VARIANT]", "variants, inputs, instruction sets, columns", VERB_LIST, false, list_verb },
+	{ "list", "[VARIANT]", "variants, inputs, instruction sets, columns", VERB_LIST, false, list_verb, NULL },
 	{ "plan", "[SWEEP.ini]", "the cells, predicted time and memory, what is skipped and why", VERB_PLAN,
-	  true, plan_verb },
+	  true, plan_verb, NULL },
 	{ "run", "[SWEEP.ini]", "measure; the same command again goes on where it ended", VERB_RUN, true,
-	  NULL },
-	{ "show", "DIR", "the table of a run", VERB_SHOW, false, show_verb },
-	{ "experiment", "NAME", "tables without a variant: sqrt-d", VERB_EXPERIMENT, false, experiment_verb },
+	  NULL, NULL },
+	{ "show", "DIR", "the table of a run", VERB_SHOW, false, show_verb, NULL },
+	{ "check", "DIR", "is a run whole and consistent?", VERB_CHECK, false, NULL, check_verb },
+	{ "experiment", "NAME", "tables without a variant: sqrt-d", VERB_EXPERIMENT, false, experiment_verb, NULL },
 	{ "roof", "", "the ceilings of this machine: arithmetic, memory, exponentials", VERB_ROOF, false,
-	  roof_verb },
-	{ "doctor", "", "what disturbs measurements here, and what to do", VERB_DOCTOR, false, doctor_verb },
+	  roof_verb, NULL },
+	{ "doctor", "", "what disturbs measurements here, and what to do", VERB_DOCTOR, false, doctor_verb, NULL },
+	{ "selftest", "", "does the harness measure what it says, here? experiments with their claims",
+	  VERB_SELFTEST, false, NULL, selftest_verb },
 	{ "verify", "", "does every variant do what its definition says? all properties, all kernels",
-	  VERB_VERIFY, false, NULL },
+	  VERB_VERIFY, false, NULL, verify_verb },
 	/* Verbs of plots/, which reads its own options. */
-	{ "report", "DIR", "figures, findings and a page from a run", 0, false, NULL },
-	{ "figures", "DIR", "figures from a run: PDF, SVG, PNG", 0, false, NULL },
-	{ "findings", "DIR", "the three most interesting findings of a run, in words", 0, false, NULL },
+	{ "report", "DIR", "figures, findings and a page from a run", 0, false, NULL, NULL },
+	{ "figures", "DIR", "figures from a run: PDF, SVG, PNG", 0, false, NULL, NULL },
+	{ "findings", "DIR", "the three most interesting findings of a run, in words", 0, false, NULL, NULL },
 	{ 0 },
 };
 
@@ -158,11 +163,11 @@ static bool print(const struct text *text)
 	return fflush(stdout) == 0 && !ferror(stdout);
 }
 
-static int verify(const struct config *config, struct text *out, char *error)
+static int test(test_fn *fn, const struct config *config, struct text *out, char *error)
 {
 	size_t failures;
 
-	if (!verify_verb(config, &failures, out, error))
+	if (!fn(config, &failures, out, error))
 		return CODE_USAGE;
 	return failures ? CODE_FAILED_CELLS : CODE_OK;
 }
@@ -181,8 +186,8 @@ static int call(const struct verb *verb, int argc, char **argv, char **all)
 	} else {
 		if (verb->call)
 			code = verb->call(&config, &out, error) ? CODE_OK : CODE_USAGE;
-		else if (verb->mask == VERB_VERIFY)
-			code = verify(&config, &out, error);
+		else if (verb->test)
+			code = test(verb->test, &config, &out, error);
 		else
 			code = run_verb(&config, all, &out, error);
 		if (error[0] && code != CODE_OK && code != CODE_FAILED_CELLS && code != CODE_INTERRUPTED)

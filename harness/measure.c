@@ -10,6 +10,51 @@
 
 static const double SCRATCH_SHARE = 0.1; /* of the memory there is */
 
+/* "1,2" of the thread counts, "avx2,avx512" of the instruction sets to run. */
+static void lists_of(const struct plan *plan, struct text *threads, struct text *isas)
+{
+	for (size_t i = 0; i < plan->n; i++) {
+		const struct cell *c = &plan->cell[i].cell;
+		bool new_threads = plan->cell[i].skip == STATUS_OK, new_isa = new_threads;
+		for (size_t b = 0; b < i; b++) {
+			const struct cell *before = &plan->cell[b].cell;
+			bool counts = plan->cell[b].skip == STATUS_OK;
+			new_threads = new_threads && !(counts && before->threads == c->threads);
+			new_isa = new_isa && !(counts && !strcmp(before->isa, c->isa));
+		}
+		if (new_threads)
+			text_printf(threads, "%s%u", threads->len ? "," : "", c->threads);
+		if (new_isa)
+			text_printf(isas, "%s%s", isas->len ? "," : "", c->isa);
+	}
+}
+
+static bool anything_open(const struct run *run)
+{
+	for (size_t i = 0; i < run->plan.n; i++)
+		if (!is_closed(run, i))
+			return true;
+	return false;
+}
+
+/* A run without ceilings is a run all the same. */
+void run_ceilings(struct run *run)
+{
+	struct text threads = { 0 }, isas = { 0 };
+	char error[ERROR_MAX];
+
+	if (!anything_open(run))
+		return;
+	lists_of(&run->plan, &threads, &isas);
+	if (threads.len && isas.len) {
+		run->n_ceilings = ceilings_ask(threads.s, isas.s, run->config, run->ceilings, error);
+		if (!run->n_ceilings)
+			run_event(run, "warning", "%s", error);
+	}
+	text_free(&threads);
+	text_free(&isas);
+}
+
 static void recount(struct run *run)
 {
 	unsigned last = run->plan.policy.look[run->plan.policy.n_looks - 1];
@@ -117,6 +162,7 @@ static bool one_round(struct run *run, unsigned round, size_t *shapes, size_t *r
 	char what[64];
 	unsigned position = 0;
 
+	topo_refresh(run->topo);
 	order_shapes(run->plan.order_seed, round, run->plan.n_shapes, shapes);
 	for (size_t k = 0; k < run->plan.n_shapes; k++)
 		if (!one_shape(run, shapes[k], round, &position, row, end))

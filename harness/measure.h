@@ -14,6 +14,9 @@ struct result *result_of(const struct run *run, size_t i);
 /* True if there is nothing more to measure by the cell's own account. */
 bool is_closed(const struct run *run, size_t i);
 
+/* Do the rounds of a cell suffice by the policy? */
+enum stop_reason at_look(const struct policy *policy, const struct result *r);
+
 /* One worker for cell i, and its rows. */
 bool work(struct run *run, size_t i, enum pass pass, unsigned round, unsigned position,
           enum run_end *end);

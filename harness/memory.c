@@ -7,12 +7,15 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "readings.h"
 #include "sysroot.h"
 #include "worker.h"
 
@@ -102,6 +105,41 @@ void memory_prepare(void)
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }
 
+/* BLAS packs matrices into buffers of its own, one set a calling thread, and
+ * keeps them: they are filled before the call, so that they are not taken for
+ * memory of the variant. */
+static void warm_blas(void *arg, struct attn_team *me)
+{
+	enum { TIMES = 3 };
+	const size_t bytes = ATTN_BLAS_WARM_FLOATS * sizeof(float);
+	atomic_bool *refused = arg;
+	/* Zero pages that are only read take no memory. */
+	float *x = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	/* Together, as in the call: threads one after another share a set. */
+	for (int i = 0; i < (me->size > 1 ? TIMES : 1); i++) {
+		attn_barrier(me);
+		if (x != MAP_FAILED)
+			attn_blas_warm(x);
+	}
+	if (x == MAP_FAILED || munmap(x, bytes))
+		atomic_store(refused, true);
+}
+
+/* What they grew by; -1: not known. */
+static int64_t fill_blas(struct worker *w)
+{
+	atomic_bool refused = false;
+	int64_t before = memory_resident();
+
+	team_run(w->team, TEAM_FAST, warm_blas, &refused);
+	malloc_trim(0);
+	int64_t after = memory_resident();
+	if (before < 0 || after < 0 || atomic_load(&refused))
+		return -1;
+	return after > before ? after - before : 0;
+}
+
 bool pass_memory(struct worker *w)
 {
 	struct outcome *out = w->out;
@@ -109,7 +147,9 @@ bool pass_memory(struct worker *w)
 	bool pinned = job->pinned && !out->unpinned;
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 
+	worker_stage(w, "the buffers of BLAS");
 	malloc_trim(0);
+	out->blas_bytes = fill_blas(w);
 	worker_stage(w, "the call");
 	int64_t base = memory_resident();
 	bool reset = memory_reset_high_water();
@@ -117,6 +157,9 @@ bool pass_memory(struct worker *w)
 	layer_run(&w->layer);
 	int64_t peak = memory_high_water();
 
+	out->ws_touched_bytes = layer_resident(&w->layer);
+	if (read_group_peak(&out->group_peak_bytes))
+		out->group_peak_bytes = -1;
 	out->rss_base_bytes = base;
 	out->rss_peak_bytes = peak;
 	out->rss_is_bound = !reset;

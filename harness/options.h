@@ -17,6 +17,8 @@ enum verb_mask {
 	VERB_VERIFY = 1 << 5,
 	VERB_ROOF = 1 << 6,
 	VERB_EXPERIMENT = 1 << 7,
+	VERB_SELFTEST = 1 << 8,
+	VERB_CHECK = 1 << 9,
 };
 
 /* Where an option may stand in a sweep file. */
@@ -67,6 +69,7 @@ struct config {
 	unsigned rounds;    /* fixed number; 0: as the profile says */
 	double target;      /* half-width, share of the median; 0: profile */
 	unsigned samples;   /* a round; 0: chosen by the worker */
+	unsigned comparisons; /* of an experiment; 0: default */
 	double timeout_s, cell_budget_s, budget_s;
 	double memory_bytes;
 	double margin;      /* of a verdict, share */
@@ -81,6 +84,7 @@ struct config {
 	size_t n_plugins;
 	bool fresh, retry_failed, quiet, help;
 	bool inputs, isas, by_seed;
+	bool aa, coverage;
 	unsigned format, color, columns;
 
 	unsigned char given[OPTIONS_MAX]; /* by table index: GIVEN_* */

@@ -317,7 +317,8 @@ bool raw_sync(struct raw *raw, char *error)
 {
 	if (fsync(raw->fd) == 0 || errno == EINVAL || errno == EROFS)
 		return true; /* a pipe or a file system that does not know it */
-	return fail(error, "cannot write raw.csv to the disk: %s", strerror(errno));
+	return fail(error, "cannot write raw.csv to the disk: %s; look after the disk and start the same "
+	            "command again: what reached it counts", strerror(errno));
 }
 
 void raw_close(struct raw *raw)

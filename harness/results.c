@@ -170,7 +170,7 @@ static void forget(struct result *r)
 	}
 	r->n_rounds = r->n_samples = 0;
 	r->calls = NA_INT;
-	r->spent_s = 0;
+	r->spent_s = r->calls_s = 0;
 	r->unpinned = r->throttled = false;
 	r->stop = STOP_NONE;
 	row_clear(&raw_table, &r->memory);
@@ -208,6 +208,14 @@ static double or_nan(int64_t x)
 	return x == NA_INT ? NAN : (double)x;
 }
 
+/* A cause that this version does not know is one all the same. */
+static unsigned disturbance_of(const struct raw_row *row)
+{
+	unsigned known = disturbance_bits(row->disturbed_by);
+
+	return known ? known : 1u << DISTURBANCES;
+}
+
 static bool add_sample(struct result *r, const struct raw_row *row, char *error)
 {
 	struct round *last = r->n_rounds ? &r->round[r->n_rounds - 1] : NULL;
@@ -225,14 +233,21 @@ static bool add_sample(struct result *r, const struct raw_row *row, char *error)
 		*last = (struct round){ .round = row->round, .first = r->n_samples,
 			                .first_call = or_nan(row->first_call_ns),
 			                .prepare = or_nan(row->prepare_ns),
+			                .overhead = row->overhead_ns,
 			                .cal_before = or_nan(row->cal_before_ns),
 			                .cal_after = or_nan(row->cal_after_ns) };
 	}
 	if (!grow(&r->sample, &r->samples_cap, r->n_samples + 1, sizeof *r->sample))
 		return fail(error, "out of memory");
 	r->sample[r->n_samples++] = (struct call_time){
-		per_call(row->wall_ns, row->calls), per_call(row->cpu_ns, row->calls), row->disturbed == 1,
+		.wall = per_call(row->wall_ns, row->calls), .cpu = per_call(row->cpu_ns, row->calls),
+		.cycles = per_call(row->cycles, row->calls),
+		.instructions = per_call(row->instructions, row->calls),
+		.llc_misses = per_call(row->llc_misses, row->calls),
+		.energy_uj = per_call(row->energy_uj, row->calls),
+		.disturbed = row->disturbed == 1 ? disturbance_of(row) : 0,
 	};
+	r->calls_s += (double)row->wall_ns * 1e-9;
 	last->n++;
 	last->span += (double)row->wall_ns * 1e-9;
 	if (r->calls == NA_INT)
@@ -248,6 +263,8 @@ static void keep_facts(struct result *r, const struct raw_row *row)
 {
 	if (row->life_ns != NA_INT && (row->sample == NA_INT || row->sample == 0))
 		r->spent_s += (double)row->life_ns * 1e-9;
+	if (row->sample == 0 && row->first_call_ns != NA_INT && row->warm_ns != NA_INT)
+		r->calls_s += (double)(row->first_call_ns + row->warm_ns) * 1e-9;
 	r->unpinned |= row->unpinned == 1;
 	r->throttled |= row->throttled > 0;
 	if (!isnan(row->flops_executed)) {
@@ -289,7 +306,9 @@ bool results_add(struct results *results, const struct raw_row *row, char *error
 	r->done[pass] = true;
 	r->status[pass] = (enum status)status;
 	free(r->message[pass]);
-	r->message[pass] = row->message && *row->message ? strdup(row->message) : NULL;
+	r->message[pass] = NULL;
+	if (row->message && *row->message && !(r->message[pass] = strdup(row->message)))
+		return fail(error, "out of memory");
 	keep_facts(r, row);
 	if (pass == PASS_MEMORY)
 		r->memory = *row;

@@ -23,14 +23,16 @@ struct round {
 	size_t first, n;   /* its samples in result.sample */
 	double value;      /* median of undisturbed samples, of all if too few */
 	bool disturbed;    /* too few were undisturbed */
-	double first_call, prepare;
+	double first_call, prepare, overhead;
 	double cal_before, cal_after; /* NAN: not measured */
 	double span;       /* seconds that the samples took */
 };
 
+/* A sample, by call; NAN: not measured. */
 struct call_time {
-	double wall, cpu; /* ns a call; cpu NAN: not measured */
-	bool disturbed;
+	double wall, cpu; /* ns */
+	double cycles, instructions, llc_misses, energy_uj;
+	unsigned disturbed; /* bits of enum disturbance */
 };
 
 struct result {
@@ -40,7 +42,8 @@ struct result {
 	struct call_time *sample;
 	size_t n_samples, samples_cap;
 	int64_t calls;
-	double spent_s;  /* life of its workers */
+	double spent_s;  /* life of its workers, */
+	double calls_s;  /* and of that in calls: first, warm-up, samples */
 	bool unpinned, throttled;
 
 	bool done[3];           /* by enum pass: has a row that counts */

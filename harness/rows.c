@@ -21,7 +21,14 @@ static void put_sample(const struct sample *s, struct raw_row *row)
 	row->majflt = known(s->majflt);
 	row->cpu_before = known(s->cpu_before);
 	row->cpu_after = known(s->cpu_after);
-	row->disturbed = s->disturbed;
+	row->disturbed = s->disturbed != 0;
+	row->disturbed_by = disturbance_text(s->disturbed);
+	row->cycles = known(s->cycles);
+	row->instructions = known(s->instructions);
+	row->llc_misses = known(s->llc_misses);
+	row->perf_scale = s->perf_scale;
+	row->energy_uj = known(s->energy_uj);
+	row->energy_scope = s->energy_uj >= 0 ? "package_shared" : "";
 }
 
 static void put_work(const struct outcome *out, struct raw_row *row)
@@ -34,6 +41,19 @@ static void put_work(const struct outcome *out, struct raw_row *row)
 	row->ws_model_bytes = known(out->ws_model_bytes);
 }
 
+static void put_round(const struct round_evidence *r, struct raw_row *row)
+{
+	row->steal_ticks = known(r->steal_ticks);
+	row->throttled = known(r->throttled);
+	row->pressure_us = known(r->pressure_us);
+	row->runnable = known(r->runnable);
+	row->freq_khz = known(r->freq_khz);
+	row->temperature_mdegc = known(r->temperature_mdegc);
+	row->core_throttles = known(r->core_throttles);
+	row->cal_before_ns = known(r->cal_before_ns);
+	row->cal_after_ns = known(r->cal_after_ns);
+}
+
 static void put_pass(const struct job *job, const struct outcome *out, struct raw_row *row)
 {
 	switch (job->pass) {
@@ -41,11 +61,9 @@ static void put_pass(const struct job *job, const struct outcome *out, struct ra
 		row->calls_base = out->calls ? (int64_t)out->calls : NA_INT;
 		row->first_call_ns = known(out->first_call_ns);
 		row->prepare_ns = known(out->prepare_ns);
-		row->steal_ticks = known(out->steal_ticks);
-		row->throttled = known(out->throttled);
-		row->cal_before_ns = known(out->cal_before_ns);
-		row->cal_after_ns = known(out->cal_after_ns);
-		row->freq_khz = known(out->freq_khz);
+		row->warm_ns = known(out->warm_ns);
+		row->overhead_ns = out->overhead_ns;
+		put_round(&out->round, row);
 		break;
 	case PASS_MEMORY:
 		row->ws_tracked_bytes = known(out->ws_tracked_bytes);
@@ -54,6 +72,9 @@ static void put_pass(const struct job *job, const struct outcome *out, struct ra
 		row->rss_resolution_bytes = known(out->rss_resolution_bytes);
 		row->rss_spread_bytes = known(out->rss_spread_bytes);
 		row->rss_is_bound = out->rss_is_bound;
+		row->ws_touched_bytes = known(out->ws_touched_bytes);
+		row->blas_bytes = known(out->blas_bytes);
+		row->group_peak_bytes = known(out->group_peak_bytes);
 		break;
 	case PASS_ACCURACY:
 		row->err_impl_rel_fro = out->err_impl_rel_fro;

@@ -3,6 +3,7 @@
  * `attnbench run`: the directory, what it held before, signals, and the end. */
 #include "run.h"
 #include "clock.h"
+#include "file.h"
 #include "plugin.h"
 #include "rows.h"
 #include "runjson.h"
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t kill_now;
@@ -62,26 +62,6 @@ void run_event(const struct run *run, const char *kind, const char *format, ...)
 	if (run->events >= 0 && !line.failed && write(run->events, line.s, line.len) < 0)
 		errno = 0;
 	text_free(&line);
-}
-
-/* Makes the directory and those above it. */
-static bool make_directory(const char *path, char *error)
-{
-	char part[RUN_PATH_MAX];
-	struct stat st;
-
-	snprintf(part, sizeof part, "%s", path);
-	for (char *slash = part + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		if (mkdir(part, 0777) && errno != EEXIST)
-			return fail(error, "cannot make the directory %s: %s", part, strerror(errno));
-		*slash = '/';
-	}
-	if (mkdir(part, 0777) && errno != EEXIST)
-		return fail(error, "cannot make the directory %s: %s", part, strerror(errno));
-	if (stat(part, &st) || !S_ISDIR(st.st_mode))
-		return fail(error, "%s is not a directory", part);
-	return true;
 }
 
 /* --out, or results/TIME-NAME. */
@@ -165,6 +145,10 @@ static int open_data(struct run *run, struct run_record *record, const struct bu
 		return CODE_ENVIRONMENT;
 	}
 	snprintf(record->plan_hash, sizeof record->plan_hash, "%s", run->plan.hash);
+	struct band band;
+	band_load(&band, machine);
+	if (!isnan(band.share)) /* else what an earlier session knew */
+		record->band = band;
 	run->run_id = record->run_id;
 	if (!record_begin(record)) {
 		fail(error, "out of memory");
@@ -272,41 +256,14 @@ static void free_run(struct run *run)
 	free(run->slow);
 }
 
-/* "1,2" of the thread counts, "avx2,avx512" of the instruction sets to run. */
-static void lists_of(const struct plan *plan, struct text *threads, struct text *isas)
+/* Seconds that workers lived, and that their calls took, in all sessions. */
+static void add_up(const struct results *results, double *workers_s, double *calls_s)
 {
-	for (size_t i = 0; i < plan->n; i++) {
-		const struct cell *c = &plan->cell[i].cell;
-		bool new_threads = plan->cell[i].skip == STATUS_OK, new_isa = new_threads;
-		for (size_t b = 0; b < i; b++) {
-			const struct cell *before = &plan->cell[b].cell;
-			bool counts = plan->cell[b].skip == STATUS_OK;
-			new_threads = new_threads && !(counts && before->threads == c->threads);
-			new_isa = new_isa && !(counts && !strcmp(before->isa, c->isa));
-		}
-		if (new_threads)
-			text_printf(threads, "%s%u", threads->len ? "," : "", c->threads);
-		if (new_isa)
-			text_printf(isas, "%s%s", isas->len ? "," : "", c->isa);
+	*workers_s = *calls_s = 0;
+	for (size_t i = 0; i < results->n; i++) {
+		*workers_s += results->v[i].spent_s;
+		*calls_s += results->v[i].calls_s;
 	}
-}
-
-/* A run without ceilings is a run all the same. */
-static void measure_ceilings(struct run *run, struct run_facts *facts)
-{
-	struct text threads = { 0 }, isas = { 0 };
-	char error[ERROR_MAX];
-
-	lists_of(&run->plan, &threads, &isas);
-	if (threads.len && isas.len) {
-		run->n_ceilings = ceilings_ask(threads.s, isas.s, run->config, run->ceilings, error);
-		if (!run->n_ceilings)
-			run_event(run, "warning", "%s", error);
-	}
-	facts->ceilings = run->ceilings;
-	facts->n_ceilings = run->n_ceilings;
-	text_free(&threads);
-	text_free(&isas);
 }
 
 static enum run_end carry_out(struct run *run, struct run_record *record, struct run_facts *facts,
@@ -314,13 +271,15 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 {
 	static const char *const words[] = { "complete", "interrupted", "incomplete", "failed" };
 	enum run_end end;
-	char path[RUN_PATH_MAX + 32];
+	double workers_s, calls_s;
 
-	snprintf(path, sizeof path, "%s/topology.xml", run->dir);
-	measure_ceilings(run, facts);
+	add_up(&run->results, &workers_s, &calls_s);
+	run_ceilings(run);
+	facts->ceilings = run->ceilings;
+	facts->n_ceilings = run->n_ceilings;
 	facts->calibration_start_ns = (double)sensors_calibrate();
 	if (!runjson_write(run->dir, record, facts, run->error) ||
-	    !topo_export(run->topo, path, run->error) || !reset_cells(run, run->error)) {
+	    !topo_export(run->topo, run->dir, run->error) || !reset_cells(run, run->error)) {
 		end = RUN_STOPPED;
 	} else {
 		scratch_make(run->scratch);
@@ -332,6 +291,10 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 	facts->calibration_end_ns = (double)sensors_calibrate();
 	run_event(run, "end", "%s%s%s", words[end], end == RUN_STOPPED ? ": " : "",
 	          end == RUN_STOPPED ? run->error : "");
+	add_up(&run->results, &facts->workers_s, &facts->calls_s);
+	facts->workers_s -= workers_s;
+	facts->calls_s -= calls_s;
+	facts->wall_s = (double)(clock_now_ns() - run->start_ns) * 1e-9;
 	/* Even after a failure the derived files are worth a try. */
 	if (!raw_sync(&run->raw, error) || !summary_write(&run->results, run->dir, error) ||
 	    !runjson_write(run->dir, record, facts, error)) {
@@ -342,17 +305,28 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 	return end;
 }
 
+/* On a CPU that it does not know, OpenBLAS has been seen to compute nonsense. */
+static bool blas_works(char *error)
+{
+	static float work[ATTN_BLAS_SELFTEST_FLOATS];
+	double off = attn_blas_selftest(work);
+
+	return off <= 1 || fail(error, "OpenBLAS computes wrong products on this CPU (core %s, %g times the "
+	                               "rounding bound): set OPENBLAS_CORETYPE or install another build",
+	                        attn_blas_core(), off);
+}
+
 int run_verb(const struct config *config, char *const *argv, struct text *out, char *error)
 {
 	struct run run = { .config = config, .raw = { .fd = -1 }, .events = -1, .start_ns = clock_now_ns() };
-	struct run_record record = { 0 };
+	struct run_record record = { .band.share = (double)NAN };
 	struct machine machine;
 	struct build build;
 	int code = CODE_ENVIRONMENT;
 
 	machine_read(&machine);
 	build_read(&build);
-	if (!(run.topo = topo_load(error)))
+	if (!blas_works(error) || !(run.topo = topo_load(error)))
 		goto out;
 	topo_info(run.topo, &run.topology);
 	code = CODE_USAGE;
@@ -367,11 +341,12 @@ int run_verb(const struct config *config, char *const *argv, struct text *out, c
 	struct run_facts facts = {
 		.config = config, .plan = &run.plan, .topo = run.topo, .machine = &machine, .build = &build,
 		.results = &run.results, .argv = argv, .calibration_start_ns = NAN, .calibration_end_ns = NAN,
+		.wall_s = NAN, .workers_s = NAN, .calls_s = NAN,
 	};
 	if (!config->quiet)
 		fprintf(stderr, "%zu cells, %zu to run, into %s\n", run.plan.n, run.plan.runnable, run.dir);
 	enum run_end end = carry_out(&run, &record, &facts, error);
-	if (end != RUN_STOPPED && !show_results(&run.results, config, out, error))
+	if (end != RUN_STOPPED && !show_results(&run.results, config, &record.band, out, error))
 		end = RUN_STOPPED;
 	code = conclude(&run, end, argv, error);
 out:

@@ -57,6 +57,7 @@ struct run {
 
 	double *worker_s;  /* by planned cell: life of its last worker */
 	size_t *found;     /* by planned cell: index of its result + 1 */
+	bool unpinned;     /* the CPUs of the plan are gone, and that was said */
 	struct slow *slow;
 	size_t n_slow, slow_cap;
 	int64_t start_ns;
@@ -66,6 +67,10 @@ struct run {
 /* `attnbench run`: returns the exit code; the table goes into *out, a sentence
  * into error unless the code is 0 or 1. argv is kept in run.json. */
 int run_verb(const struct config *config, char *const *argv, struct text *out, char *error);
+
+/* Measures the ceilings of the thread counts and instruction sets of the plan,
+ * unless nothing is left to do. */
+void run_ceilings(struct run *run);
 
 /* Carries out the plan. */
 enum run_end run_measure(struct run *run);

@@ -3,6 +3,7 @@
  * Writing and reading run.json. */
 #include "runjson.h"
 #include "cross.h"
+#include "file.h"
 #include "record.h"
 #include "summary.h"
 #include "version.h"
@@ -12,6 +13,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* A value that jansson had no memory for is left out without a word: this
+ * remembers that there was none. */
+static bool refused;
+
+static void *noting_malloc(size_t n)
+{
+	void *p = malloc(n);
+
+	refused |= !p;
+	return p;
+}
+
+static void note_refusals(void)
+{
+	json_set_alloc_funcs(noting_malloc, free);
+	refused = false;
+}
 
 /* "" and -1 and NAN mean that nobody knows: null. */
 static json_t *text_or_null(const char *s)
@@ -94,7 +113,10 @@ static json_t *clock_json(const struct run_facts *f)
 	double resolution, cost;
 
 	machine_clock(&resolution, &cost);
-	return json_pack("{s:s s:o s:o s:o s:o}", "clock", "CLOCK_MONOTONIC",
+	return json_pack("{s:s s:o s:o s:o s:o s:o s:o s:o}", "clock", "CLOCK_MONOTONIC",
+	                 "session_wall_s", real_or_null(f->wall_s),
+	                 "session_workers_s", real_or_null(f->workers_s),
+	                 "session_calls_s", real_or_null(f->calls_s),
 	                 "resolution_ns", real_or_null(resolution), "cost_ns", real_or_null(cost),
 	                 "calibration_start_ns", real_or_null(f->calibration_start_ns),
 	                 "calibration_end_ns", real_or_null(f->calibration_end_ns));
@@ -201,6 +223,8 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
                    char *error)
 {
 	const struct session *now = &record->session[record->n_sessions - 1];
+
+	note_refusals();
 	json_t *json = json_pack(
 		"{s:i s:s s:s s:s s:o s:o s:s s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o}",
 		"schema_version", SCHEMA_VERSION, "run_id", record->run_id, "status", now->status,
@@ -213,12 +237,19 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 
 	if (json)
 		json_object_set_new(json, "limits", record_limits());
+	if (json)
+		json_object_set_new(json, "aa", band_json(&record->band));
 	if (json && f->n_ceilings)
 		json_object_set_new(json, "roof", ceilings_json(f->ceilings, f->n_ceilings));
+	else if (json && record->roof)
+		json_object_set(json, "roof", record->roof);
 	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
 	json_decref(json);
-	if (!text)
-		return fail(error, "cannot make run.json: out of memory, or a text that is not UTF-8");
+	if (!text || refused) {
+		free(text);
+		return fail(error, refused ? "cannot make run.json: out of memory"
+		                           : "cannot make run.json: a text in it is not UTF-8");
+	}
 	bool ok = replace_file(dir, "run.json", text, strlen(text), error);
 	free(text);
 	return ok;
@@ -236,7 +267,7 @@ enum runjson_result runjson_read(const char *dir, struct run_record *record, cha
 	char path[4096];
 	json_error_t why;
 
-	*record = (struct run_record){ 0 };
+	*record = (struct run_record){ .band.share = (double)NAN };
 	snprintf(path, sizeof path, "%s/run.json", dir);
 	json_t *json = json_load_file(path, 0, &why);
 	if (!json) {
@@ -250,6 +281,8 @@ enum runjson_result runjson_read(const char *dir, struct run_record *record, cha
 	          sizeof record->program_hash);
 	copy_text(machine, "host_id", record->host_id, sizeof record->host_id);
 	copy_text(machine, "cpu_model", record->cpu_model, sizeof record->cpu_model);
+	band_from_json(json_object_get(json, "aa"), &record->band);
+	record->roof = json_incref(json_object_get(json, "roof"));
 	enum runjson_result result = RUNJSON_FOUND;
 	for (size_t i = 0; i < json_array_size(sessions) && i < SESSIONS_MAX; i++) {
 		const json_t *one = json_array_get(sessions, i);
@@ -309,5 +342,6 @@ void record_end(struct run_record *record, const char *status)
 void record_free(struct run_record *record)
 {
 	free(record->session);
-	*record = (struct run_record){ 0 };
+	json_decref(record->roof);
+	*record = (struct run_record){ .band.share = (double)NAN };
 }

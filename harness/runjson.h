@@ -5,6 +5,7 @@
 #ifndef HARNESS_RUNJSON_H
 #define HARNESS_RUNJSON_H
 
+#include "band.h"
 #include "build.h"
 #include "ceiling.h"
 #include "machine.h"
@@ -25,6 +26,8 @@ struct session {
 struct run_record {
 	char run_id[RUN_ID_MAX];
 	char plan_hash[17], program_hash[17], host_id[24], cpu_model[128];
+	struct band band; /* of the machine when it was measured */
+	json_t *roof;     /* the ceilings that an earlier session measured, or NULL */
 	struct session *session;
 	size_t n_sessions, cap;
 };
@@ -40,6 +43,9 @@ struct run_facts {
 	size_t n_ceilings;
 	char *const *argv; /* ended by NULL */
 	double calibration_start_ns, calibration_end_ns; /* NAN: not measured */
+	/* Of this session: its length, the life of its workers, and of that in calls
+	 * that were timed or warmed up. */
+	double wall_s, workers_s, calls_s;
 };
 
 /* Writes DIR/run.json, whole or not at all. */

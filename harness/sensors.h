@@ -6,11 +6,14 @@
 #ifndef HARNESS_SENSORS_H
 #define HARNESS_SENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "counters.h"
+#include "readings.h"
 #include "sample.h"
 
-enum { SENSORS = 10, SENSOR_REASON = 96 };
+enum { SENSORS = 21, SENSOR_REASON = 96 };
 
 struct sensor {
 	const char *name, *measures;
@@ -21,21 +24,30 @@ struct sensor {
 /* Tries every sensor on this machine, now. */
 void sensors_report(struct sensor report[SENSORS]);
 
-/* What is read once before and once after the samples of a worker. */
-struct round_evidence {
-	int64_t steal_ticks;   /* of 1 / sysconf(_SC_CLK_TCK) s, summed over CPUs */
-	int64_t throttled;     /* periods in which the CPU quota stopped us */
-	int64_t freq_khz;      /* of the first CPU, after the samples */
-	int64_t cal_before_ns, cal_after_ns;
+/* The threads of this process and their schedstat files. */
+struct tasks {
+	pid_t *id;
+	int *fd;
+	size_t n;
 };
+
+/* NULL, or why they are not known. */
+const char *tasks_open(struct tasks *tasks);
+void tasks_close(struct tasks *tasks);
+
+/* Nanoseconds that they spent runnable, waiting for a CPU. */
+const char *tasks_run_delay(const struct tasks *tasks, int64_t *ns);
 
 struct sensors {
 	const unsigned *cpus; /* the caller's; NULL: any CPU, steal is of all */
 	size_t threads;
-	int *task_fd;         /* schedstat of each thread of the process */
-	size_t tasks;
-	int64_t steal, throttled;
+	struct tasks tasks;
+	struct counters counters;
+	struct energy energy;
+	/* Readings before the sample, and before the round. */
 	struct sample before;
+	struct counts counts;
+	struct round_evidence round;
 };
 
 /* Call when all threads run. cpus[0 .. threads), or NULL when not pinned. */

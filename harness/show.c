@@ -2,11 +2,13 @@
  *
  * The table of a run. */
 #include "show.h"
+#include "advice.h"
 #include "compare.h"
 #include "csv.h"
 #include "plugin.h"
 #include "progress.h"
 #include "raw.h"
+#include "runjson.h"
 #include "seeds.h"
 #include "summary.h"
 #include "varying.h"
@@ -17,8 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const double MARGIN = 0.01; /* where no A/A band was measured */
-static const double DISTURBED_SHARE = 0.2; /* above it a word of advice */
 
 static const char *interval(double x, double lo, double hi, const char *(*human)(double, char *),
                             char *out, size_t size)
@@ -47,6 +47,7 @@ struct table_state {
 	bool timed, errors, tasks; /* any cell has them */
 	size_t comparisons;
 	double margin, best_cal;
+	bool by_band; /* the margin rests on a measurement */
 	size_t uncorrected;
 };
 
@@ -221,16 +222,13 @@ static void headings(const struct table_state *t, bool people, struct grid *grid
 /* What all cells have in common, how many there are, what the words mean. */
 static void footer(const struct table_state *t, struct text *out)
 {
-	size_t counts[STATUS_FAILED + 1] = { 0 }, samples = 0, disturbed = 0, rounds = 0;
+	size_t counts[STATUS_FAILED + 1] = { 0 }, rounds = 0;
 	const char *message;
 
 	for (size_t i = 0; i < t->results->n; i++) {
 		const struct result *r = &t->results->v[i];
 		counts[result_status(r, &message)]++;
 		rounds = r->n_rounds > rounds ? r->n_rounds : rounds;
-		samples += r->n_samples;
-		for (size_t k = 0; k < r->n_samples; k++)
-			disturbed += r->sample[k].disturbed;
 	}
 	text_printf(out, "\n%zu cells:", t->results->n);
 	for (size_t s = 0, n = 0; s <= STATUS_FAILED; s++)
@@ -242,16 +240,13 @@ static void footer(const struct table_state *t, struct text *out)
 	text_adds(out, ".\n");
 	if (rounds)
 		text_printf(out, "Up to %zu rounds a cell, variants interleaved. Speed-up: over %s, round by "
-		                 "round; within %.3g %% of 1 counts as the same.\n", rounds,
+		                 "round; within %.3g %% of 1 counts as the same%s.\n", rounds,
 		            t->config->baseline ? t->config->baseline : "full, or flash where there is no full",
-		            t->margin * 100);
+		            t->margin * 100, t->by_band ? ", by the A/A band of this machine" : "");
 	if (t->uncorrected && t->comparisons > 1)
 		text_printf(out, "%zu intervals of speed-ups hold at 95 %% each, not for all %zu together: that "
 		                 "takes more rounds (--rounds, --profile).\n", t->uncorrected, t->comparisons);
-	if (samples && (double)disturbed > DISTURBED_SHARE * (double)samples)
-		text_printf(out, "%.0f %% of the samples were set aside: other processes use these CPUs; try "
-		                 "--cpus or fewer threads, and see `attnbench doctor`.\n",
-		            100 * (double)disturbed / (double)samples);
+	advise(t->results, out);
 }
 
 static void colour_word(const char *word, const char *code, struct text *text)
@@ -281,14 +276,14 @@ static size_t count_comparisons(const struct table_state *t)
 	return n;
 }
 
-bool show_results(const struct results *results, const struct config *config, struct text *out,
-                  char *error)
+bool show_results(const struct results *results, const struct config *config,
+                  const struct band *band, struct text *out, char *error)
 {
 	enum format format = (enum format)config->format;
 	bool people = format == FORMAT_TEXT || format == FORMAT_MD, ok = true;
 	struct table_state t = {
 		.results = results, .config = config, .best_cal = results_best_cal(results),
-		.margin = config->margin > 0 ? config->margin : MARGIN,
+		.margin = band_margin(band, config->margin), .by_band = config->margin <= 0 && band->share > 0,
 	};
 	struct summary_row control = { .err_uniform_rel_fro = NAN };
 	struct grid grid = { 0 };
@@ -344,6 +339,7 @@ static bool take_row(void *user, const struct raw_row *row, char *error)
 
 bool show_verb(const struct config *config, struct text *out, char *error)
 {
+	struct run_record record;
 	struct results results = { 0 };
 	bool ok;
 
@@ -352,7 +348,13 @@ bool show_verb(const struct config *config, struct text *out, char *error)
 	ok = raw_read(config->positional[0], take_row, &results, error);
 	if (ok && results.n == 0)
 		ok = fail(error, "%s/raw.csv has no rows yet", config->positional[0]);
-	ok = ok && (config->by_seed ? seeds_table : show_results)(&results, config, out, error);
+	if (ok) {
+		char ignored[ERROR_MAX]; /* the table needs raw.csv alone */
+		runjson_read(config->positional[0], &record, ignored);
+		ok = config->by_seed ? seeds_table(&results, config, out, error)
+		                     : show_results(&results, config, &record.band, out, error);
+		record_free(&record);
+	}
 	results_free(&results);
 	return ok;
 }

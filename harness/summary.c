@@ -3,14 +3,12 @@
  * From rounds to a row of summary.csv. */
 #include "summary.h"
 #include "csv.h"
+#include "file.h"
 #include "stats.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Limits of the flags; README.md of results/ gives them to the reader. */
 static const double UNSTABLE_SHARE = 0.05;   /* 1.4826 MAD over the median */
@@ -21,7 +19,8 @@ static const double CAL_DRIFT_SHARE = 0.03, CAL_SLOW_SHARE = 0.10;
 enum { CAL_ROUNDS = 4 };                     /* in more than one of so many rounds */
 static const double MAD_TO_SIGMA = 1.4826;   /* of a normal distribution */
 static const double TIMER_LIMITED_NS = 1e5;  /* a cold call below this */
-static const double LEAK_SHARE = 0.05, LEAK_BYTES = 2 << 20;
+static const double MEMORY_SHARE = 0.05, MEMORY_BYTES = 2 << 20; /* error bar */
+static const double OVERHEAD_SHARE = 0.001;  /* of a call */
 enum { ROUNDS_MIN = 6, BIMODAL_ROUNDS_MIN = 8 };
 
 /* To a picosecond: more digits would be noise. */
@@ -134,9 +133,23 @@ static double median_of_rounds(const struct result *r, size_t offset, double *wo
 	return n ? tidy(stats_median(work, n)) : NAN;
 }
 
+/* The same over samples. */
+static double median_of_samples(const struct result *r, size_t offset, double *work)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_samples; i++) {
+		double x = *(const double *)((const char *)&r->sample[i] + offset);
+		if (!isnan(x))
+			work[n++] = x;
+	}
+	stats_sort(work, n);
+	return n ? tidy(stats_median(work, n)) : NAN;
+}
+
 static void sample_statistics(const struct result *r, double *work, struct summary_row *row)
 {
-	size_t n = r->n_samples, clean = 0, with_cpu = 0;
+	size_t n = r->n_samples, clean = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		work[i] = r->sample[i].wall;
@@ -150,12 +163,11 @@ static void sample_statistics(const struct result *r, double *work, struct summa
 	row->time_p95_ns = tidy(stats_quantile(work, n, 0.95));
 	row->time_all_median_ns = tidy(stats_median(work, n));
 	row->time_mean_ns = tidy(stats_mean(work, n));
-	for (size_t i = 0; i < n; i++)
-		if (!isnan(r->sample[i].cpu))
-			work[with_cpu++] = r->sample[i].cpu;
-	stats_sort(work, with_cpu);
-	if (with_cpu)
-		row->cpu_median_ns = tidy(stats_median(work, with_cpu));
+	row->cpu_median_ns = median_of_samples(r, offsetof(struct call_time, cpu), work);
+	row->cycles = median_of_samples(r, offsetof(struct call_time, cycles), work);
+	row->instructions = median_of_samples(r, offsetof(struct call_time, instructions), work);
+	row->llc_misses = median_of_samples(r, offsetof(struct call_time, llc_misses), work);
+	row->energy_uj = median_of_samples(r, offsetof(struct call_time, energy_uj), work);
 }
 
 static int64_t difference(int64_t a, int64_t b)
@@ -197,6 +209,9 @@ static void put_work(const struct result *r, struct summary_row *row)
 		row->working_set_over_llc =
 			(double)(r->io_bytes + m->ws_tracked_bytes) / (double)r->llc_bytes;
 	row->roof_share = roof_share(r, row);
+	row->blas_bytes = m->blas_bytes;
+	if (m->ws_tracked_bytes > 0 && m->ws_touched_bytes != NA_INT)
+		row->touched_share = (double)m->ws_touched_bytes / (double)m->ws_tracked_bytes;
 
 	row->err_impl_rel_fro = a->err_impl_rel_fro;
 	row->err_impl_bound = a->err_impl_bound;
@@ -223,14 +238,30 @@ static void put_work(const struct result *r, struct summary_row *row)
 	row->task_answers = a->task_answers;
 }
 
-static bool leaks(const struct summary_row *row)
+/* The three accounts of memory against each other, within an error bar: what
+ * was declared and given, what was touched of it, what the kernel saw. */
+struct memory_check {
+	bool leaks;     /* the process grew by more than was touched */
+	bool falls_short; /* by less: the kernel's mark cannot be trusted */
+	bool untouched; /* more was taken than used */
+};
+
+static struct memory_check check_memory(const struct result *r)
 {
-	if (row->untracked_bytes == NA_INT)
-		return false;
-	double allowed = fmax(LEAK_BYTES, LEAK_SHARE * (double)row->ws_tracked_bytes);
-	if (row->rss_resolution_bytes != NA_INT)
-		allowed = fmax(allowed, (double)row->rss_resolution_bytes);
-	return (double)row->untracked_bytes > allowed;
+	const struct raw_row *m = &r->memory;
+	int64_t delta = difference(m->rss_peak_bytes, m->rss_base_bytes);
+	struct memory_check check = { false, false, false };
+
+	if (delta == NA_INT || m->ws_tracked_bytes == NA_INT)
+		return check;
+	double bar = fmax(MEMORY_BYTES, MEMORY_SHARE * (double)m->ws_tracked_bytes);
+	if (m->rss_resolution_bytes != NA_INT)
+		bar = fmax(bar, (double)m->rss_resolution_bytes);
+	int64_t touched = m->ws_touched_bytes == NA_INT ? m->ws_tracked_bytes : m->ws_touched_bytes;
+	check.leaks = (double)(delta - touched) > bar;
+	check.falls_short = m->ws_touched_bytes != NA_INT && (double)(touched - delta) > bar;
+	check.untouched = (double)(m->ws_tracked_bytes - touched) > bar;
+	return check;
 }
 
 /* The clock rate changed during rounds, or was low from their start. */
@@ -255,6 +286,7 @@ static void put_flags(const struct result *r, double best_cal, bool autocorrelat
 	double half = (row->time_ci95_hi_ns - row->time_ci95_lo_ns) / 2;
 	bool single = false, drift, slow;
 
+	struct memory_check memory = check_memory(r);
 	calibration_flags(r, best_cal, &drift, &slow);
 	for (size_t i = 0; i < r->n_rounds; i++)
 		single |= r->round[i].n == 1;
@@ -267,9 +299,13 @@ static void put_flags(const struct result *r, double best_cal, bool autocorrelat
 	add_flag(out, timed && half > WIDE_SHARE * row->time_median_ns, "ci_wide");
 	add_flag(out, row->clamped_rows > 0, "clamped");
 	add_flag(out, timed && row->clean_share < CLEAN_SHARE, "disturbed");
+	add_flag(out, !isnan(row->energy_uj), "energy_shared");
 	add_flag(out, timed && row->rounds < ROUNDS_MIN, "few_rounds");
-	add_flag(out, leaks(row), "mem_leakpath");
+	add_flag(out, memory.leaks, "mem_leakpath");
+	add_flag(out, memory.untouched, "mem_untouched");
+	add_flag(out, row->overhead_ns > OVERHEAD_SHARE * row->time_median_ns, "overhead");
 	add_flag(out, r->memory.rss_is_bound == 1, "rss_bound");
+	add_flag(out, memory.falls_short, "rss_short");
 	add_flag(out, single, "single_sample");
 	add_flag(out, r->throttled, "throttled");
 	add_flag(out, timed && !strcmp(r->key.cache, "cold") && row->time_median_ns < TIMER_LIMITED_NS,
@@ -301,6 +337,7 @@ bool summarize(const struct result *r, double best_cal, struct summary *out)
 		sample_statistics(r, work, row);
 		row->first_call_median_ns = median_of_rounds(r, offsetof(struct round, first_call), work);
 		row->prepare_ns = median_of_rounds(r, offsetof(struct round, prepare), work);
+		row->overhead_ns = median_of_rounds(r, offsetof(struct round, overhead), work);
 	}
 	put_work(r, row);
 	put_flags(r, best_cal, autocorrelated, bimodal, out);
@@ -319,61 +356,26 @@ double results_best_cal(const struct results *results)
 	return best;
 }
 
-static bool write_all(int fd, const char *text, size_t len)
+bool summary_text(const struct results *results, struct text *out, char *error)
 {
-	while (len) {
-		ssize_t n = write(fd, text, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		text += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
+	double best = results_best_cal(results);
+	struct summary summary;
+	bool ok = true;
 
-bool replace_file(const char *dir, const char *name, const char *text, size_t len, char *error)
-{
-	char temporary[4096], final[4096];
-	bool ok = false;
-
-	if (snprintf(temporary, sizeof temporary, "%s/.%s.new", dir, name) >= (int)sizeof temporary ||
-	    snprintf(final, sizeof final, "%s/%s", dir, name) >= (int)sizeof final)
-		return fail(error, "the path of %s is too long", name);
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (fd >= 0) {
-		ok = write_all(fd, text, len) && fsync(fd) == 0;
-		ok = close(fd) == 0 && ok;
+	csv_write_header(&summary_table, out);
+	for (size_t i = 0; i < results->n && ok; i++) {
+		ok = summarize(&results->v[i], best, &summary);
+		csv_write_row(&summary_table, &summary.row, out);
 	}
-	ok = ok && rename(temporary, final) == 0;
-	if (!ok) {
-		fail(error, "cannot write %s: %s", final, strerror(errno));
-		unlink(temporary);
-		return false;
-	}
-	int directory = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (directory >= 0) {
-		fsync(directory); /* not every file system can; the file is whole anyway */
-		close(directory);
-	}
-	return true;
+	return (ok && !out->failed) || fail(error, "out of memory");
 }
 
 bool summary_write(const struct results *results, const char *dir, char *error)
 {
-	double best = results_best_cal(results);
 	struct text text = { 0 };
-	struct summary summary;
-	bool ok = true;
+	bool ok = summary_text(results, &text, error) &&
+	          replace_file(dir, "summary.csv", text.s, text.len, error);
 
-	csv_write_header(&summary_table, &text);
-	for (size_t i = 0; i < results->n && ok; i++) {
-		ok = summarize(&results->v[i], best, &summary);
-		csv_write_row(&summary_table, &summary.row, &text);
-	}
-	ok = (ok && !text.failed) || fail(error, "out of memory");
-	ok = ok && replace_file(dir, "summary.csv", text.s, text.len, error);
 	text_free(&text);
 	return ok;
 }

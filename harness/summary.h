@@ -23,7 +23,7 @@ double estimate_width(const struct estimate *estimate);
 /* A row and the texts it owns. */
 struct summary {
 	struct summary_row row;
-	char flags[256];
+	char flags[384];
 };
 
 /* best_cal_ns: fastest calibration of the run, NAN if there is none. */
@@ -31,10 +31,10 @@ bool summarize(const struct result *result, double best_cal_ns, struct summary *
 
 double results_best_cal(const struct results *results);
 
-/* Writes DIR/summary.csv: a temporary file, fsync, rename, fsync. */
-bool summary_write(const struct results *results, const char *dir, char *error);
+/* The text of summary.csv. */
+bool summary_text(const struct results *results, struct text *out, char *error);
 
-/* Replaces DIR/NAME by this text, whole or not at all. */
-bool replace_file(const char *dir, const char *name, const char *text, size_t len, char *error);
+/* Writes DIR/summary.csv, whole or not at all. */
+bool summary_write(const struct results *results, const char *dir, char *error);
 
 #endif

@@ -154,7 +154,7 @@ static bool pin(unsigned cpu)
 /* Binds the calling thread and notes the two words it computes under. */
 static void settle(struct member *m)
 {
-	m->pinned = m->team->want_pinned && pin(m->cpu);
+	m->pinned = m->team->want_pinned && pin(m->cpu) && sched_getcpu() == (int)m->cpu;
 	m->exact = control_read();
 	attn_flush_subnormals();
 	m->fast = control_read();

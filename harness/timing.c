@@ -52,6 +52,33 @@ static void progress(void *payload, const char *step)
 	worker_stage(t->w, step);
 }
 
+static void nothing(const struct attn_call *call, struct attn_team *team)
+{
+	(void)call;
+	(void)team;
+}
+
+/* What a call of the harness costs around the variant: the same heads on the
+ * same team, with nothing to do. The least of a few batches, as a mean. */
+static double overhead(struct layer *layer)
+{
+	enum { BATCHES = 3, CALLS = 200 };
+	static const struct attn_variant idle = { .forward = nothing, .flags = ATTN_BF16_OK | ATTN_F16_OK };
+	const struct attn_variant *variant = layer->cell.variant;
+	int64_t least = INT64_MAX;
+
+	layer->cell.variant = &idle;
+	for (int i = 0; i < BATCHES; i++) {
+		int64_t start = clock_now_ns();
+		for (int call = 0; call < CALLS; call++)
+			layer_run(layer);
+		int64_t took = clock_now_ns() - start;
+		least = took < least ? took : least;
+	}
+	layer->cell.variant = variant;
+	return (double)least / CALLS;
+}
+
 static bool map_scrub(struct timed *t)
 {
 	const struct job *job = t->w->job;
@@ -80,7 +107,6 @@ bool pass_time(struct worker *w)
 	struct bench_policy policy = bench_default;
 	struct bench_result result;
 	struct sensors sensors;
-	struct round_evidence round;
 
 	if (!map_scrub(&t))
 		return false;
@@ -99,20 +125,17 @@ bool pass_time(struct worker *w)
 	};
 	bool pinned = job->pinned && !out->unpinned;
 	sensors_open(&sensors, pinned ? job->cpus : NULL, job->cell.threads);
-	sensors_round_begin(&sensors, &round);
+	sensors_round_begin(&sensors, &out->round);
 	bench_run(&bench, &policy, out->samples, &result);
-	sensors_round_end(&sensors, &round);
+	sensors_round_end(&sensors, &out->round);
 	sensors_close(&sensors);
-	sensors_judge(out->samples, result.n_samples, &round, job->cell.threads, pinned);
+	sensors_judge(out->samples, result.n_samples, &out->round, job->cell.threads, pinned);
 
 	out->n_samples = result.n_samples;
 	out->calls = result.calls;
 	out->first_call_ns = result.first_call_ns;
-	out->steal_ticks = round.steal_ticks;
-	out->throttled = round.throttled;
-	out->freq_khz = round.freq_khz;
-	out->cal_before_ns = round.cal_before_ns;
-	out->cal_after_ns = round.cal_after_ns;
+	out->warm_ns = result.warm_ns + result.calibrate_ns;
+	out->overhead_ns = overhead(&w->layer);
 	if (t.scrub)
 		munmap(t.scrub, t.scrub_bytes);
 	if (!worker_check(w))

@@ -2,6 +2,7 @@
  *
  * Topology. The one file that includes hwloc. */
 #include "topo.h"
+#include "file.h"
 #include "machine.h"
 #include "sysroot.h"
 
@@ -62,9 +63,15 @@ struct topo *topo_load(char *error)
 		fail(error, "out of memory");
 		return NULL;
 	}
+	topo_refresh(topo);
+	return topo;
+}
+
+void topo_refresh(struct topo *topo)
+{
+	hwloc_bitmap_copy(topo->allowed, hwloc_topology_get_allowed_cpuset(topo->hw));
 	if (topo->ours)
 		restrict_to_affinity(topo->allowed);
-	return topo;
 }
 
 void topo_free(struct topo *topo)
@@ -173,10 +180,16 @@ void topo_allowed(const struct topo *topo, char *out, size_t size)
 	hwloc_bitmap_list_snprintf(out, size, topo->allowed);
 }
 
-bool topo_export(const struct topo *topo, const char *path, char *error)
+bool topo_export(const struct topo *topo, const char *dir, char *error)
 {
-	return hwloc_topology_export_xml(topo->hw, path, 0) == 0 ||
-	       fail(error, "cannot write %s: %s", path, strerror(errno));
+	char *xml = NULL;
+	int len = 0;
+
+	if (hwloc_topology_export_xmlbuffer(topo->hw, &xml, &len, 0))
+		return fail(error, "hwloc cannot describe the topology: %s", strerror(errno));
+	bool ok = replace_file(dir, "topology.xml", xml, strlen(xml), error);
+	hwloc_free_xmlbuffer(topo->hw, xml);
+	return ok;
 }
 
 /* A CPU that could be taken, with what the order of choice depends on. */

@@ -31,6 +31,9 @@ struct topo *topo_load(char *error);
 void topo_free(struct topo *topo);
 void topo_info(const struct topo *topo, struct topo_info *info);
 
+/* Looks again which CPUs this process may use: affinity and cpusets change. */
+void topo_refresh(struct topo *topo);
+
 /* Chooses `threads` CPUs, numbered as the system does: one of each core, of as
  * few NUMA nodes as can hold them, CPU 0 last, as interrupts land there; a
  * second one of a core only when there are no other cores. `wanted` ("2-5,8",
@@ -41,8 +44,8 @@ bool topo_choose(const struct topo *topo, unsigned threads, const char *wanted, 
 /* The CPUs we may use, as "0-3,8", in out. */
 void topo_allowed(const struct topo *topo, char *out, size_t size);
 
-/* The XML of hwloc, for `lstopo -i`. */
-bool topo_export(const struct topo *topo, const char *path, char *error);
+/* Writes DIR/topology.xml, for `lstopo -i`: whole or not at all. */
+bool topo_export(const struct topo *topo, const char *dir, char *error);
 
 /* CPUs that the cgroup of this process grants, 0: no limit. Versions 1 and 2. */
 double topo_quota(void);

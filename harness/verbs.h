@@ -17,5 +17,9 @@ bool doctor_verb(const struct config *config, struct text *out, char *error);
 
 /* As above; *failures counts the properties that do not hold. */
 bool verify_verb(const struct config *config, size_t *failures, struct text *out, char *error);
+/* ... the claims that do not hold, */
+bool selftest_verb(const struct config *config, size_t *failures, struct text *out, char *error);
+/* ... what is wrong with a run. */
+bool check_verb(const struct config *config, size_t *failures, struct text *out, char *error);
 
 #endif

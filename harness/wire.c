@@ -52,12 +52,13 @@ void outcome_clear(struct outcome *out)
 {
 	memset(out, 0, sizeof *out);
 	out->status = STATUS_FAILED;
-	out->life_ns = out->first_call_ns = out->prepare_ns = -1;
-	out->steal_ticks = out->throttled = out->freq_khz = -1;
-	out->cal_before_ns = out->cal_after_ns = -1;
+	out->life_ns = out->first_call_ns = out->warm_ns = out->prepare_ns = -1;
+	out->overhead_ns = (double)NAN;
+	round_evidence_clear(&out->round);
 	out->ws_model_bytes = out->ws_tracked_bytes = -1;
 	out->rss_base_bytes = out->rss_peak_bytes = -1;
 	out->rss_resolution_bytes = out->rss_spread_bytes = -1;
+	out->ws_touched_bytes = out->blas_bytes = out->group_peak_bytes = -1;
 	out->err_impl_rel_fro = out->err_impl_bound = (double)NAN;
 	out->err_exact_rel_fro = out->err_exact_max_abs = (double)NAN;
 	out->err_exact_cos = out->err_exact_nmse_u = (double)NAN;

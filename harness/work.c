@@ -15,8 +15,6 @@ enum { TIMEOUTS_MAX = 2 };
 static const double TIMEOUT_MIN_S = 30, TIMEOUT_FACTOR = 20;
 /* Program and libraries in a worker, beyond what a plan counts. */
 static const size_t PROGRAM_BYTES = (size_t)64 << 20;
-/* STREAM's rule for a buffer that evicts everything else. */
-enum { SCRUB_FACTOR = 4 };
 /* Exact attention of the accuracy pass: plain double arithmetic on one thread
  * is at least so fast, FLOP per second; it looks at 16384 rows at most. */
 static const double REFERENCE_FLOPS = 2e8, REFERENCE_ROWS = 16384;
@@ -111,7 +109,24 @@ bool keep_skip(struct run *run, const struct planned *p, enum status status,
 	       keep(run, &row, 1, end);
 }
 
-static bool make_job(struct run *run, const struct planned *p, enum pass pass, unsigned round,
+/* CPUs may have been taken from us since the run began: then the threads run
+ * where they may, and the rows say so. */
+static void choose_cpus(struct run *run, struct job *job)
+{
+	char why[ERROR_MAX];
+
+	if (!job->pinned || topo_choose(run->topo, job->cell.threads, run->config->cpus, job->cpus, why))
+		return;
+	job->pinned = false;
+	if (!run->unpinned) {
+		run_event(run, "warning", "threads are not pinned any more: %s", why);
+		if (!run->progress.quiet)
+			progress_note(&run->progress, "threads are not pinned any more: %s", why);
+	}
+	run->unpinned = true;
+}
+
+static void make_job(struct run *run, const struct planned *p, enum pass pass, unsigned round,
                      unsigned position, struct job *job)
 {
 	const struct config *config = run->config;
@@ -125,7 +140,7 @@ static bool make_job(struct run *run, const struct planned *p, enum pass pass, u
 		.memory_limit = run->plan.memory_limit > 0
 		                        ? (size_t)run->plan.memory_limit + PROGRAM_BYTES
 		                        : 0,
-		.scrub_bytes = SCRUB_FACTOR * run->topology.llc_bytes,
+		.scrub_bytes = JOB_SCRUB_FACTOR * run->topology.llc_bytes,
 	};
 	if (pass == PASS_ACCURACY)
 		limit += fmin((double)p->cell.n_q, REFERENCE_ROWS) * (double)p->cell.n_k *
@@ -133,24 +148,28 @@ static bool make_job(struct run *run, const struct planned *p, enum pass pass, u
 		         REFERENCE_FLOPS;
 	job->timeout_s = config->timeout_s > 0 ? config->timeout_s : limit;
 	snprintf(job->cache_dir, sizeof job->cache_dir, "%s", run->scratch);
-	return !job->pinned ||
-	       topo_choose(run->topo, p->cell.threads, config->cpus, job->cpus, run->error);
+	choose_cpus(run, job);
+}
+
+enum stop_reason at_look(const struct policy *policy, const struct result *r)
+{
+	struct estimate e;
+
+	for (size_t i = 0; policy->target > 0 && i < policy->n_looks; i++)
+		if (r->n_rounds == policy->look[i] && estimate_time(r, &e) &&
+		    estimate_width(&e) <= policy->target)
+			return STOP_CI_TARGET;
+	return r->n_rounds >= policy->look[policy->n_looks - 1] ? STOP_MAX_ROUNDS : STOP_NONE;
 }
 
 /* At a look, and at the budget of the cell. */
 static enum stop_reason decide(const struct run *run, const struct result *r)
 {
-	const struct policy *policy = &run->plan.policy;
-	struct estimate e;
-
 	if (r->stop == STOP_CI_TARGET)
 		return r->stop; /* measured on only because others are compared with it */
-	for (size_t i = 0; policy->target > 0 && i < policy->n_looks; i++)
-		if (r->n_rounds == policy->look[i] && estimate_time(r, &e) &&
-		    estimate_width(&e) <= policy->target)
-			return STOP_CI_TARGET;
-	if (r->n_rounds >= policy->look[policy->n_looks - 1])
-		return STOP_MAX_ROUNDS;
+	enum stop_reason stop = at_look(&run->plan.policy, r);
+	if (stop != STOP_NONE)
+		return stop;
 	if (run->config->cell_budget_s > 0 && r->spent_s > run->config->cell_budget_s)
 		return STOP_CELL_BUDGET;
 	return STOP_NONE;
@@ -212,7 +231,7 @@ static void report(struct run *run, const struct job *job, const struct outcome 
 	double seconds = (double)out->life_ns * 1e-9;
 
 	for (unsigned i = 0; i < out->n_samples; i++)
-		run->progress.disturbed += out->samples[i].disturbed;
+		run->progress.disturbed += out->samples[i].disturbed != 0;
 	run->progress.samples += out->n_samples;
 	run->progress.done_s += seconds;
 	if (job->pass == PASS_TIME)
@@ -234,6 +253,25 @@ static void report(struct run *run, const struct job *job, const struct outcome 
 		              status_names[out->status], out->message);
 }
 
+/* A worker during which the machine slept is not a result: caches, clock rate
+ * and neighbours are others. It is run again, a few times. */
+static void spawn_unsuspended(struct run *run, const struct job *job, struct outcome *out)
+{
+	enum { TIMES = 3 };
+	static const int64_t SLEPT_NS = 100000000;
+
+	for (int i = 0; i < TIMES; i++) {
+		int64_t before = clock_suspended_ns();
+		spawn_job(job, out);
+		int64_t slept = clock_suspended_ns() - before;
+		if (slept < SLEPT_NS || out->interrupted)
+			return;
+		run_event(run, "suspended", "the machine slept for %.1f s during the %s pass of cell %s: %s",
+		          (double)slept * 1e-9, pass_names[job->pass], job->cell.id,
+		          i + 1 < TIMES ? "it is measured again" : "its last result is kept");
+	}
+}
+
 /* One worker. False: the run ends, *end says how. */
 bool work(struct run *run, size_t i, enum pass pass, unsigned round, unsigned position,
                  enum run_end *end)
@@ -246,12 +284,11 @@ bool work(struct run *run, size_t i, enum pass pass, unsigned round, unsigned po
 		return stop_with(end, RUN_INTERRUPTED);
 	if (out_of_time(run))
 		return stop_with(end, RUN_OUT_OF_TIME);
-	if (!make_job(run, p, pass, round, position, &job))
-		return stop_with(end, RUN_STOPPED);
+	make_job(run, p, pass, round, position, &job);
 	const struct result *r = result_of(run, i);
 	if (pass == PASS_TIME && r && r->calls > 0)
 		job.calls = (uint64_t)r->calls;
-	spawn_job(&job, &out);
+	spawn_unsuspended(run, &job, &out);
 	if (out.interrupted)
 		return stop_with(end, RUN_INTERRUPTED);
 	run->worker_s[i] = (double)out.life_ns * 1e-9;

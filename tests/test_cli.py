@@ -20,6 +20,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = os.environ.get("ATTNBENCH", str(ROOT / "attnbench"))
+# No A/A band of this machine: verdicts rest on the default margin.
+ENVIRONMENT = {**os.environ, "XDG_CACHE_HOME": "/nonexistent"}
 LIMIT = 120  # seconds: no test waits for a hanging program
 FAST = ["--rounds", "2", "--samples", "3"]
 
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.skipif(not os.access(PROGRAM, os.X_OK), reason="build a
 
 def call(*args, cwd=ROOT, env=None, **more):
     more.setdefault("timeout", LIMIT)
-    return subprocess.run([PROGRAM, *map(str, args)], cwd=cwd, env={**os.environ, **(env or {})},
+    return subprocess.run([PROGRAM, *map(str, args)], cwd=cwd, env={**ENVIRONMENT, **(env or {})},
                           capture_output=True, text=True, **more)
 
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,12 +83,12 @@ static void test_round(void **state)
 
 	put_stat(100, 7);
 	put("/proc/self/cgroup", "12:memory:/a\n3:cpu,cpuacct:/jobs/one\n0::/\n");
-	put("/sys/fs/cgroup/cpu,cpuacct/jobs/one/cpu.stat", "nr_periods 9\nnr_throttled 4\n");
+	put("/sys/fs/cgroup/cpu/jobs/one/cpu.stat", "nr_periods 9\nnr_throttled 4\n");
 	put("/sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq", "2450000\n");
 	sensors_open(&s, cpus, 1);
 	sensors_round_begin(&s, &round);
 	put_stat(500, 9);
-	put("/sys/fs/cgroup/cpu,cpuacct/jobs/one/cpu.stat", "nr_periods 9\nnr_throttled 5\n");
+	put("/sys/fs/cgroup/cpu/jobs/one/cpu.stat", "nr_periods 9\nnr_throttled 5\n");
 	sensors_round_end(&s, &round);
 	sensors_close(&s);
 	assert_int_equal(round.steal_ticks, 2); /* of CPU 1 alone */
@@ -117,7 +118,8 @@ static void test_samples(void **state)
 	put("/proc/self/task/17/schedstat", "5000 1000 3\n");
 	put("/proc/self/task/18/schedstat", "6000 200 3\n");
 	sensors_open(&s, NULL, 2);
-	assert_int_equal(s.tasks, 2);
+	assert_int_equal(s.tasks.n, 2);
+	assert_true(s.tasks.id[0] + s.tasks.id[1] == 17 + 18);
 	sensors_before(&s);
 	put("/proc/self/task/18/schedstat", "7000 950 4\n");
 	sensors_after(&s, &sample);
@@ -145,6 +147,13 @@ static void test_absent(void **state)
 	assert_int_equal(round.steal_ticks, -1);
 	assert_int_equal(round.throttled, -1);
 	assert_int_equal(round.freq_khz, -1);
+	assert_int_equal(round.pressure_us, -1);
+	assert_int_equal(round.runnable, -1);
+	assert_int_equal(round.temperature_mdegc, -1);
+	assert_int_equal(round.core_throttles, -1);
+	assert_int_equal(sample.energy_uj, -1);
+	assert_int_equal(sample.cycles, -1);
+	assert_true(isnan(sample.perf_scale));
 	sensors_report(report);
 	assert_false(named(report, "steal")->available);
 	assert_string_equal(named(report, "steal")->reason, "No such file or directory");
@@ -163,7 +172,105 @@ static void test_absent(void **state)
 	assert_string_equal(named(report, "steal")->reason, "no steal column in /proc/stat");
 	assert_string_equal(named(report, "run_delay")->reason, "schedstat has no run delay");
 	assert_string_equal(named(report, "throttled")->reason,
+	                    "No such file or directory");
+	put("/sys/fs/cgroup/cpu.stat", "usage_usec 5\n");
+	put("/proc/pressure/cpu", "full avg10=0.00 total=7\n");
+	put("/proc/loadavg", "x\n");
+	put("/sys/class/thermal/thermal_zone0/temp", "warm\n");
+	sensors_report(report);
+	assert_string_equal(named(report, "throttled")->reason,
 	                    "no cpu.stat with nr_throttled in the control group");
+	assert_string_equal(named(report, "pressure")->reason, "no total in /proc/pressure/cpu");
+	assert_string_equal(named(report, "runnable")->reason, "no count in /proc/loadavg");
+	assert_string_equal(named(report, "temperature")->reason, "not a number");
+}
+
+/* Readings that only some machines have. */
+static void test_more_evidence(void **state)
+{
+	(void)state;
+	static const unsigned cpus[] = { 2, 3 };
+	struct sensors s;
+	struct round_evidence round;
+	int64_t bytes;
+
+	put("/proc/pressure/cpu", "some avg10=1.00 avg60=0 avg300=0 total=1000\nfull avg10=0 total=9\n");
+	put("/proc/loadavg", "1.50 1.00 0.50 4/321 999\n");
+	put("/sys/class/thermal/thermal_zone0/temp", "41000\n");
+	put("/sys/class/thermal/thermal_zone1/temp", "57500\n");
+	put("/sys/devices/system/cpu/cpu2/thermal_throttle/core_throttle_count", "10\n");
+	put("/sys/devices/system/cpu/cpu3/thermal_throttle/core_throttle_count", "1\n");
+	sensors_open(&s, cpus, 2);
+	sensors_round_begin(&s, &round);
+	put("/proc/pressure/cpu", "some avg10=1.00 avg60=0 avg300=0 total=1250\n");
+	put("/sys/devices/system/cpu/cpu3/thermal_throttle/core_throttle_count", "4\n");
+	sensors_round_end(&s, &round);
+	sensors_close(&s);
+	assert_int_equal(round.pressure_us, 250);
+	assert_int_equal(round.runnable, 4);
+	assert_int_equal(round.temperature_mdegc, 57500);
+	assert_int_equal(round.core_throttles, 3);
+
+	assert_non_null(read_group_peak(&bytes)); /* in no group that is known */
+	put("/proc/self/cgroup", "4:memory:/jobs\n0::/\n");
+	put("/sys/fs/cgroup/memory/memory.max_usage_in_bytes", "111\n"); /* mounted as the root */
+	assert_null(read_group_peak(&bytes));
+	assert_int_equal(bytes, 111);
+	put("/sys/fs/cgroup/memory/jobs/memory.max_usage_in_bytes", "4096000\n");
+	assert_null(read_group_peak(&bytes));
+	assert_int_equal(bytes, 4096000);
+	put("/proc/self/cgroup", "0::/user/x\n");
+	put("/sys/fs/cgroup/user/x/memory.peak", "12345\n");
+	assert_null(read_group_peak(&bytes));
+	assert_int_equal(bytes, 12345);
+}
+
+/* Two packages, one of which wraps; parts of a package are not counted twice. */
+static void test_energy(void **state)
+{
+	(void)state;
+	struct energy e;
+	struct sensors s;
+	struct sample sample = { .wall_ns = 2000000000 };
+	int64_t uj;
+
+	assert_non_null(energy_open(&e));
+	put("/sys/class/powercap/intel-rapl:0/name", "package-0\n");
+	put("/sys/class/powercap/intel-rapl:0/energy_uj", "9000\n");
+	put("/sys/class/powercap/intel-rapl:0/max_energy_range_uj", "10000\n");
+	put("/sys/class/powercap/intel-rapl:1/name", "package-1\n");
+	put("/sys/class/powercap/intel-rapl:1/energy_uj", "50\n");
+	put("/sys/class/powercap/intel-rapl:0:0/name", "package-core\n");
+	put("/sys/class/powercap/intel-rapl:0:0/energy_uj", "1\n");
+	put("/sys/class/powercap/intel-rapl:2/name", "psys\n");
+	assert_null(energy_open(&e));
+	assert_int_equal(e.zones, 2);
+	put("/sys/class/powercap/intel-rapl:0/energy_uj", "500\n");
+	put("/sys/class/powercap/intel-rapl:1/energy_uj", "80\n");
+	assert_null(energy_read(&e, &uj));
+	assert_int_equal(uj, 1500 + 30);
+	put("/sys/class/powercap/intel-rapl:1/energy_uj", "10\n"); /* its range is not known */
+	assert_string_equal(energy_read(&e, &uj), "an energy counter went back");
+
+	sensors_open(&s, NULL, 1);
+	for (int i = 0; i < 2; i++) {
+		sensors_before(&s);
+		put("/sys/class/powercap/intel-rapl:0/energy_uj", i ? "900\n" : "700\n");
+		sensors_after(&s, &sample);
+		assert_int_equal(sample.energy_uj, i ? -1 : 200);
+		sample.wall_ns = 900000000; /* too short to say */
+	}
+	sensors_close(&s);
+}
+
+static void test_words(void **state)
+{
+	(void)state;
+	assert_string_equal(disturbance_text(0), "");
+	assert_string_equal(disturbance_text(DISTURBED_PREEMPTED | DISTURBED_HOT), "preempted;hot");
+	for (unsigned bits = 0; bits < 1u << DISTURBANCES; bits++)
+		assert_int_equal(disturbance_bits(disturbance_text(bits)), bits);
+	assert_int_equal(disturbance_bits("stolen;of another version"), DISTURBED_STOLEN);
 }
 
 static void test_here(void **state)
@@ -208,7 +315,7 @@ static void test_judge(void **state)
 		s.run_delay_ns = table[i].run_delay_ns;
 		s.cpu_after = table[i].cpu_after;
 		sensors_judge(&s, 1, &quiet, 1, table[i].pinned);
-		assert_int_equal(s.disturbed, table[i].disturbed);
+		assert_int_equal(s.disturbed != 0, table[i].disturbed);
 	}
 	struct sample s = clean;
 	s.nivcsw = 1;
@@ -218,11 +325,12 @@ static void test_judge(void **state)
 	s = clean;
 	noisy.steal_ticks = 1;
 	sensors_judge(&s, 1, &noisy, 1, true);
-	assert_true(s.disturbed);
+	assert_int_equal(s.disturbed, DISTURBED_STOLEN);
 	noisy = quiet;
 	noisy.throttled = 1;
+	noisy.core_throttles = 2;
 	sensors_judge(&s, 1, &noisy, 1, true);
-	assert_true(s.disturbed);
+	assert_int_equal(s.disturbed, DISTURBED_THROTTLED | DISTURBED_HOT);
 }
 
 static void test_memory(void **state)
@@ -278,6 +386,9 @@ int main(void)
 		WITH_ROOT(test_round),
 		WITH_ROOT(test_samples),
 		WITH_ROOT(test_absent),
+		WITH_ROOT(test_more_evidence),
+		WITH_ROOT(test_energy),
+		cmocka_unit_test(test_words),
 		WITH_ROOT(test_here),
 		WITH_ROOT(test_judge),
 		WITH_ROOT(test_memory),

@@ -123,7 +123,7 @@ static void test_time(void **state)
 	assert_int_equal(out.signal, 0);
 	assert_true(out.n_samples >= 3 && out.n_samples <= 15);
 	assert_true(out.calls >= 1 && out.first_call_ns > 0 && out.prepare_ns == 0);
-	assert_true(out.cal_before_ns > 0 && out.cal_after_ns > 0);
+	assert_true(out.round.cal_before_ns > 0 && out.round.cal_after_ns > 0);
 	for (unsigned i = 0; i < out.n_samples; i++) {
 		const struct sample *s = &out.samples[i];
 		assert_true(s->wall_ns > 0 && s->cpu_ns > 0 && s->calls >= out.calls);
@@ -527,8 +527,8 @@ static void test_without_proc(void **state)
 	run(&job);
 	expect(STATUS_OK, "");
 	assert_int_equal(out.samples[0].run_delay_ns, -1);
-	assert_int_equal(out.steal_ticks, -1);
-	assert_int_equal(out.freq_khz, -1);
+	assert_int_equal(out.round.steal_ticks, -1);
+	assert_int_equal(out.round.freq_khz, -1);
 	assert_true(out.samples[0].nivcsw >= 0); /* asked of the kernel itself */
 	job.pass = PASS_MEMORY;
 	run(&job);

@@ -47,6 +47,16 @@ void attn_blas_threads(int threads)
 	openblas_set_num_threads(threads);
 }
 
+/* Row-major, so BLAS sees the transpose: columns beyond two of its blocks, depth
+ * beyond two of its panels, and both are full. */
+void attn_blas_warm(float *x)
+{
+	enum { ROWS = 64, DEPTH = 1536, COLUMNS = 1024 };
+	const float *a = x, *b = a + ROWS * DEPTH;
+
+	gemm_nn(ROWS, COLUMNS, DEPTH, 1, a, DEPTH, b, COLUMNS, 0, x + (ROWS + COLUMNS) * DEPTH, COLUMNS);
+}
+
 double attn_blas_selftest(float *work)
 {
 	enum { N = 31 }; /* odd: every tail of a blocked kernel */

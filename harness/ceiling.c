@@ -13,9 +13,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -292,7 +295,16 @@ bool roof_verb(const struct config *config, struct text *out, char *error)
 
 /* ---- asked by a run ---- */
 
-static void exec_roof(int to, const char *threads, const char *isas, const struct config *config)
+/* In the child of a vfork(): nothing but exec. */
+static void exec_roof(int to, char *const *argv)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (dup2(to, STDOUT_FILENO) >= 0)
+		execv("/proc/self/exe", argv);
+	_exit(127);
+}
+
+static pid_t start_roof(int to, const char *threads, const char *isas, const struct config *config)
 {
 	char seconds[32];
 	const char *argv[16] = { "attnbench", "roof", "--threads", threads, "--isa", isas, "--seconds", seconds,
@@ -306,33 +318,53 @@ static void exec_roof(int to, const char *threads, const char *isas, const struc
 		argv[n++] = "--cpus";
 		argv[n++] = config->cpus;
 	}
-	if (dup2(to, STDOUT_FILENO) >= 0)
-		execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
-	_exit(127);
+	pid_t child = vfork();
+	if (child == 0)
+		exec_roof(to, (char *const *)(uintptr_t)argv);
+	return child;
+}
+
+/* What it prints, until it ends or time is up: OpenBLAS has been seen to spin
+ * where memory is limited. */
+static void read_until(int from, int64_t deadline, struct text *out)
+{
+	char chunk[4096];
+
+	for (;;) {
+		struct pollfd fd = { .fd = from, .events = POLLIN };
+		int64_t left = (deadline - clock_now_ns()) / 1000000;
+		if (left <= 0 || (poll(&fd, 1, (int)left) < 0 && errno != EINTR))
+			return;
+		ssize_t got = fd.revents ? read(from, chunk, sizeof chunk) : -1;
+		if (got == 0 || (got < 0 && fd.revents && errno != EINTR))
+			return;
+		if (got > 0)
+			text_add(out, chunk, (size_t)got);
+	}
 }
 
 size_t ceilings_ask(const char *threads, const char *isas, const struct config *config,
                     struct ceilings out[CEILINGS_MAX], char *error)
 {
+	static const int64_t LIMIT_NS = INT64_C(30000000000);
 	struct text json = { 0 };
-	char chunk[4096];
 	int ends[2], status = -1;
-	ssize_t got;
 	size_t n = 0;
+	/* Some twelve numbers for each combination. */
+	double wanted_s = 12.0 * CEILINGS_MAX * (config->seconds > 0 ? config->seconds : 0.1);
 
 	if (!pipe2(ends, O_CLOEXEC)) {
-		pid_t child = fork();
-		if (child == 0)
-			exec_roof(ends[1], threads, isas, config);
+		pid_t child = start_roof(ends[1], threads, isas, config);
 		close(ends[1]);
-		while (child > 0 && ((got = read(ends[0], chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR)))
-			if (got > 0)
-				text_add(&json, chunk, (size_t)got);
+		if (child > 0) {
+			read_until(ends[0], clock_now_ns() + LIMIT_NS + (int64_t)(2e9 * wanted_s), &json);
+			kill(child, SIGKILL); /* a process that has ended does not mind */
+		}
 		close(ends[0]);
 		while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
 			continue;
 	}
-	if (status == 0 && json.s)
+	if (json.s)
 		n = ceilings_parse(json.s, out);
 	text_free(&json);
 	if (!n)

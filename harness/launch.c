@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Fork and exec. A bare fork would inherit the thread pool of OpenBLAS without
- * its threads, and the CPU mask and thread count that OpenBLAS reads when it
- * is loaded can only be set before exec. */
+ * A child and exec. A bare fork would inherit the thread pool of OpenBLAS
+ * without its threads, and the CPU mask and thread count that OpenBLAS reads
+ * when it is loaded can only be set before exec. */
 #include "launch.h"
 
 #include <errno.h>
@@ -29,8 +29,8 @@ enum { ABOVE_FD = 10, CPUS = 8192 };
  * makes, of two pages, must hold it. */
 _Static_assert(sizeof(struct wire_job) + FRAME_HEADER <= 8192, "a job fits a pipe");
 
-/* What the child needs, made before the fork: between fork and exec only
- * functions that are safe in a signal handler may be called. */
+/* What the child needs, made before it starts: until exec it runs in the memory
+ * of its parent, and may call only functions that are safe in a signal handler. */
 struct start {
 	int job_fd, result_fd, output_fd, null_fd;
 	pid_t parent;
@@ -191,7 +191,9 @@ const char *launch(const struct job *job, struct child *child)
 	    !not_blocking(child->result_fd) || !not_blocking(child->output_fd) ||
 	    !frame_write(job_end, WIRE_JOB, &wire, sizeof wire))
 		goto out;
-	child->pid = fork();
+	/* Not fork(): its handlers are OpenBLAS's, which end and join a thread pool,
+	 * and that has been seen to wait for ever when memory is short. */
+	child->pid = vfork();
 	if (child->pid == 0)
 		become_worker(&s);
 	ok = child->pid > 0;

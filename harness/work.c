@@ -18,6 +18,8 @@ static const size_t PROGRAM_BYTES = (size_t)64 << 20;
 /* Exact attention of the accuracy pass: plain double arithmetic on one thread
  * is at least so fast, FLOP per second; it looks at 16384 rows at most. */
 static const double REFERENCE_FLOPS = 2e8, REFERENCE_ROWS = 16384;
+/* The definition in double and the implied weights, which need no more. */
+static const double DEFINITION_S = 90;
 
 volatile sig_atomic_t run_interrupts;
 
@@ -143,7 +145,8 @@ static void make_job(struct run *run, const struct planned *p, enum pass pass, u
 		.scrub_bytes = JOB_SCRUB_FACTOR * run->topology.llc_bytes,
 	};
 	if (pass == PASS_ACCURACY)
-		limit += fmin((double)p->cell.n_q, REFERENCE_ROWS) * (double)p->cell.n_k *
+		limit += DEFINITION_S +
+		         fmin((double)p->cell.n_q, REFERENCE_ROWS) * (double)p->cell.n_k *
 		         (double)(p->cell.batch * p->cell.heads) * 2 * (double)(p->cell.d + p->cell.d_v) /
 		         REFERENCE_FLOPS;
 	job->timeout_s = config->timeout_s > 0 ? config->timeout_s : limit;

@@ -26,18 +26,25 @@ size_t cache_row(const struct cache *cache, size_t token)
 	return token < cache->fixed ? token : cache->fixed + (token - cache->fixed) % cache->ring;
 }
 
-void cache_append(const struct cache *cache, const struct attn_decode_call *c)
+void cache_put(const struct cache *cache, size_t row, const void *k, const void *v)
 {
-	size_t element = half_element_bytes(cache->type), end = c->length + c->tokens;
+	size_t element = half_element_bytes(cache->type);
 	size_t k_bytes = cache->d * element, v_bytes = cache->d_v * element;
 
+	memcpy(cache->k + row * k_bytes, k, k_bytes);
+	memcpy(cache->v + row * v_bytes, v, v_bytes);
+}
+
+void cache_append(const struct cache *cache, const struct attn_decode_call *c)
+{
+	size_t end = c->length + c->tokens;
+
 	for (size_t i = 0; i < c->tokens; i++) {
-		size_t token = c->length + i, row;
+		size_t token = c->length + i;
 		if (token >= cache->fixed && token + cache->ring < end)
 			continue; /* replaced before anyone sees it */
-		row = cache_row(cache, token);
-		memcpy(cache->k + row * k_bytes, half_row(cache->type, c->k, c->ldk, i), k_bytes);
-		memcpy(cache->v + row * v_bytes, half_row(cache->type, c->v, c->ldv, i), v_bytes);
+		cache_put(cache, cache_row(cache, token), half_row(cache->type, c->k, c->ldk, i),
+		          half_row(cache->type, c->v, c->ldv, i));
 	}
 }
 

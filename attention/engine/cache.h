@@ -27,6 +27,9 @@ struct cache cache_at(struct layout *l, const struct attn_shape *s, size_t fixed
 /* Takes up the tokens of the call. */
 void cache_append(const struct cache *cache, const struct attn_decode_call *c);
 
+/* A row that is not taken up with its token. */
+void cache_put(const struct cache *cache, size_t row, const void *k, const void *v);
+
 /* Row of a token that is kept. */
 size_t cache_row(const struct cache *cache, size_t token);
 

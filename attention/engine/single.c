@@ -171,19 +171,8 @@ void single_resume(struct single *s, size_t query, const float *out, float lse)
 	s->max[query] = top;
 }
 
-/* Row r of the output from a sum of weights and of weighted values, which it may change. */
-static void store(const struct single *s, size_t r, float *acc, float sum)
-{
-	const struct attn_decode_call *c = s->call;
-	enum attn_type type = c->shape->type;
-	char *out = (char *)c->out + r * c->ldo * half_element_bytes(type);
-
-	c->kern->scale(acc, sum > 0 ? 1 / sum : 0, s->d_v);
-	half_narrow(c->kern, type, out, c->ldo, acc, s->ld_v, 1, s->d_v);
-}
-
-/* Query r of all parts, into the first. */
-static float merge(const struct single *s, size_t r, float *parts, size_t ranks)
+/* Query r of all parts, into the first, whose limits become those of all. */
+static void merge(const struct single *s, size_t r, float *parts, size_t ranks)
 {
 	const struct kern *kern = s->call->kern;
 	size_t stride = part_floats(s->d_v, s->queries), limits = s->queries * s->ld_v;
@@ -199,23 +188,58 @@ static float merge(const struct single *s, size_t r, float *parts, size_t ranks)
 		else
 			kern->axpy(parts + r * s->ld_v, a, part + r * s->ld_v, s->d_v);
 	}
-	return sum;
+	parts[limits + r] = top;
+	parts[limits + s->queries + r] = sum;
 }
 
-void single_finish(struct single *s, struct attn_team *team, void *shared)
+/* acc, max and sum of each query hold the result of all ranks, on rank 0. */
+static void gather(struct single *s, struct attn_team *team, void *shared)
 {
 	size_t cells = s->queries * s->ld_v;
-
-	if (team->size == 1) {
-		for (size_t r = 0; r < s->queries; r++)
-			store(s, r, s->acc + r * s->ld_v, s->sum[r]);
-		return;
-	}
 	float *parts = shared, *mine = parts + team->rank * part_floats(s->d_v, s->queries);
+
+	if (team->size == 1)
+		return;
 	memcpy(mine, s->acc, cells * sizeof *mine);
 	memcpy(mine + cells, s->max, s->queries * sizeof *mine);
 	memcpy(mine + cells + s->queries, s->sum, s->queries * sizeof *mine);
 	attn_barrier(team);
+	if (team->rank > 0)
+		return;
+	for (size_t r = 0; r < s->queries; r++)
+		merge(s, r, parts, team->size);
+	s->acc = parts;
+	s->max = parts + cells;
+	s->sum = s->max + s->queries;
+}
+
+/* acc of query r becomes its row. */
+static float *divide(const struct single *s, size_t r)
+{
+	float *acc = s->acc + r * s->ld_v;
+
+	s->call->kern->scale(acc, s->sum[r] > 0 ? 1 / s->sum[r] : 0, s->d_v);
+	return acc;
+}
+
+void single_finish(struct single *s, struct attn_team *team, void *shared)
+{
+	const struct attn_decode_call *c = s->call;
+	enum attn_type type = c->shape->type;
+
+	gather(s, team, shared);
 	for (size_t r = 0; team->rank == 0 && r < s->queries; r++)
-		store(s, r, parts + r * s->ld_v, merge(s, r, parts, team->size));
+		half_narrow(c->kern, type, (char *)c->out + r * c->ldo * half_element_bytes(type), c->ldo,
+		            divide(s, r), s->ld_v, 1, s->d_v);
+}
+
+void single_finish_to(struct single *s, struct attn_team *team, void *shared, float *out, size_t ldo,
+                      float *lse)
+{
+	gather(s, team, shared);
+	for (size_t r = 0; team->rank == 0 && r < s->queries; r++) {
+		memcpy(out + r * ldo, divide(s, r), s->d_v * sizeof *out);
+		if (lse)
+			lse[r] = s->sum[r] > 0 ? s->max[r] + logf(s->sum[r]) : -INFINITY;
+	}
 }

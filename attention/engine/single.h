@@ -61,9 +61,13 @@ void single_scores(struct single *s, size_t query, float *score, const void *v, 
 /* Takes up an earlier result of a query as if its keys had just been seen. */
 void single_resume(struct single *s, size_t query, const float *out, float lse);
 
-/* Writes the rows of the output, zero where nothing was seen. With a team, what all
- * ranks have seen; shared: single_shared_bytes, at the beginning of which nothing
- * else is kept until the next barrier. Ends without one: rank 0 has written. */
+/* Writes the rows of the call's output, zero where nothing was seen: with a team, what
+ * all ranks have seen. shared: single_shared_bytes, which rank 0 reads after the other
+ * ranks have gone on. Ends without a barrier: rank 0 has written. */
 void single_finish(struct single *s, struct attn_team *team, void *shared);
+/* The same as f32 into other rows, and with their log-sum-exp (-inf where nothing was
+ * seen) unless NULL. */
+void single_finish_to(struct single *s, struct attn_team *team, void *shared, float *out, size_t ldo,
+                      float *lse);
 
 #endif

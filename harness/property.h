@@ -40,6 +40,9 @@ struct property {
 	struct finding (*check)(const struct subject *);
 };
 
+/* P10, in a file of its own. */
+struct finding property_decode(const struct subject *);
+
 extern const struct property properties[]; /* ended by code == NULL */
 
 #endif

@@ -273,9 +273,11 @@ struct attn_variant {
 	attn_oracle_fn *oracle;
 };
 
-/* The flags and the bound that hold for these (resolved) arguments. */
+/* The flags and the bound that hold for these (resolved) arguments. Half precision rounds
+ * weights and outputs: 4 u more, u = 2^-8 for bf16 and 2^-11 for f16, where the definition
+ * takes q, k and v as they are rounded. */
 unsigned attn_flags(const struct attn_variant *, const double *arg);
-float attn_bound(const struct attn_variant *, const double *arg);
+float attn_bound(const struct attn_variant *, const double *arg, enum attn_type);
 
 /* plan() and forward() for every type: a variant without ATTN_BF16_OK or ATTN_F16_OK
  * gets f32 copies of its inputs, in shared memory that the plan counts, and its

@@ -226,6 +226,7 @@ enum attn_flags {
 	ATTN_LOGITS = 1 << 16,       /* uses shape.scale */
 	ATTN_BF16_OK = 1 << 17,      /* reads and writes bf16 itself */
 	ATTN_F16_OK = 1 << 18,       /* reads and writes f16 itself */
+	ATTN_EMULATED = 1 << 19,     /* a study of roundings, slow: not among `all` */
 };
 
 struct attn_variant {

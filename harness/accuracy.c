@@ -18,7 +18,7 @@
 #include "worker.h"
 
 /* Rows on which the definition is evaluated: all of up to ALL, else SOME. */
-enum { ALL = 512, SOME = 128 };
+enum { ALL = 256, SOME = 128 };
 
 static struct reference_input reference_input(const struct cell *c)
 {

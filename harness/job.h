@@ -65,6 +65,7 @@ struct outcome {
 	struct sample samples[OUTCOME_SAMPLES];
 	uint64_t calls;
 	int64_t first_call_ns, prepare_ns;
+	int64_t prefill_ns;   /* decoding: to take up the tokens before the last */
 	int64_t steal_ticks, throttled, cal_before_ns, cal_after_ns, freq_khz;
 
 	/* PASS_MEMORY, bytes */
@@ -91,6 +92,7 @@ struct outcome {
 	/* Any pass: as planned, summed over batch and heads. */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	int64_t io_bytes;
+	int64_t state_bytes;  /* decoding: what is kept of the tokens, all heads */
 };
 
 /* Runs one job in a fresh process (fork and exec of this program; several, one

@@ -31,6 +31,7 @@ static void put_work(const struct outcome *out, struct raw_row *row)
 	row->pairs_executed = out->pairs_executed;
 	row->bytes_model = out->bytes_model;
 	row->io_bytes = known(out->io_bytes);
+	row->state_bytes = known(out->state_bytes);
 	row->ws_model_bytes = known(out->ws_model_bytes);
 }
 
@@ -41,6 +42,7 @@ static void put_pass(const struct job *job, const struct outcome *out, struct ra
 		row->calls_base = out->calls ? (int64_t)out->calls : NA_INT;
 		row->first_call_ns = known(out->first_call_ns);
 		row->prepare_ns = known(out->prepare_ns);
+		row->prefill_ns = known(out->prefill_ns);
 		row->steal_ticks = known(out->steal_ticks);
 		row->throttled = known(out->throttled);
 		row->cal_before_ns = known(out->cal_before_ns);

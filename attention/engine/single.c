@@ -12,9 +12,10 @@
 static void lay_out(struct single *s, struct layout *l, enum attn_type type, size_t d, size_t d_v,
                     size_t queries)
 {
-	size_t block = type == ATTN_F32 ? 0 : SINGLE_BLOCK;
+	size_t widened = type == ATTN_F32 ? 0 : SINGLE_HALF_BLOCK;
 
 	s->type = type;
+	s->block = widened ? widened : SINGLE_BLOCK;
 	s->d = d;
 	s->d_v = d_v;
 	s->ld_v = work_padded(d_v);
@@ -22,9 +23,9 @@ static void lay_out(struct single *s, struct layout *l, enum attn_type type, siz
 	LAYOUT(l, s->acc, queries * s->ld_v);
 	LAYOUT(l, s->max, queries);
 	LAYOUT(l, s->sum, queries);
-	LAYOUT(l, s->score, SINGLE_BLOCK);
-	LAYOUT(l, s->k, block * d);
-	LAYOUT(l, s->v, block * d_v);
+	LAYOUT(l, s->score, s->block);
+	LAYOUT(l, s->k, widened * d);
+	LAYOUT(l, s->v, widened * d_v);
 }
 
 size_t single_scratch_bytes(enum attn_type type, size_t d, size_t d_v, size_t queries)
@@ -142,16 +143,16 @@ static void block(struct single *s, const void *k, size_t ldk, const void *v, si
 void single_keys(struct single *s, const void *k, size_t ldk, const void *v, size_t ldv, size_t n,
                  float bias)
 {
-	for (size_t j = 0; j < n; j += SINGLE_BLOCK)
+	for (size_t j = 0; j < n; j += s->block)
 		block(s, half_row(s->type, k, ldk, j), ldk, half_row(s->type, v, ldv, j), ldv,
-		      n - j < SINGLE_BLOCK ? n - j : SINGLE_BLOCK, bias);
+		      n - j < s->block ? n - j : s->block, bias);
 }
 
 void single_scores(struct single *s, size_t query, float *score, const void *v, size_t ldv, size_t n)
 {
 	for (size_t j = 0, here; j < n; j += here) {
 		size_t ld = ldv;
-		here = n - j < SINGLE_BLOCK ? n - j : SINGLE_BLOCK;
+		here = n - j < s->block ? n - j : s->block;
 		const float *value = rows(s, half_row(s->type, v, ldv, j), &ld, here, s->d_v, s->v);
 		absorb(s, query, score + j, value, ld, here);
 	}

@@ -15,19 +15,21 @@
 #include "../attn.h"
 #include "../kernels/kern.h"
 
-enum { SINGLE_BLOCK = 128 }; /* keys between two rescalings */
+/* Keys between two rescalings. Measured: long stretches of keys, then of values, are
+ * read faster than short ones in turn. Widened blocks must stay in L2. */
+enum { SINGLE_BLOCK = 512, SINGLE_HALF_BLOCK = 128 };
 
 struct single {
 	const struct attn_decode_call *call;
 	size_t queries;
 	size_t from, to; /* of these, the ones that see the next keys */
-	size_t d, d_v, ld_v;
+	size_t d, d_v, ld_v, block;
 	enum attn_type type; /* of keys and values */
 	float *q;            /* queries x d: times the scale */
 	float *acc;          /* queries x ld_v: sum of weight times value, relative to max */
 	float *max, *sum;    /* queries */
-	float *score;        /* SINGLE_BLOCK */
-	float *k, *v;        /* half precision: SINGLE_BLOCK x d, x d_v as f32 */
+	float *score;        /* block */
+	float *k, *v;        /* half precision: block x d, x d_v as f32 */
 };
 
 /* Bytes of scratch and of shared memory for keys of d and values of d_v channels in

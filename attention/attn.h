@@ -147,7 +147,62 @@ struct attn_oracle_call {
 typedef void attn_oracle_fn(const struct attn_oracle_call *);
 
 struct attn_grad; /* the backward slot: not defined yet */
-struct attn_decode; /* the decode slot: not defined yet */
+
+/* Decoding: the causal form a token at a time. A step takes up token t and gives
+ * row t of the causal form from what is kept of the tokens before, the past. The
+ * shape is that of this causal form over all the tokens that there is room for,
+ * n_q = n_k = the capacity; prepare() is called for it, and what an argument makes
+ * of a length it makes of the capacity.
+ *
+ * The past and the number of tokens in it are the caller's. Nothing else is kept
+ * from call to call, so that a step can be taken again: a token that is taken up
+ * at a place where one was before replaces it, but for the bytes of the past that
+ * the plan says are changed, which the caller saves and puts back. */
+struct attn_decode_plan {
+	struct attn_plan step; /* of one step at the capacity; state: as in prepare() */
+	size_t past;    /* bytes: of a cache, for as many tokens as the capacity */
+	size_t changed; /* the first so many of them depend on how often a token was taken up */
+};
+
+struct attn_decode_call {
+	const struct attn_shape *shape; /* n_q == n_k: the capacity; causal */
+	const double *arg;
+	const struct kern *kern;
+	const void *state; /* from prepare(), or NULL */
+	void *past;        /* ATTN_ALIGN-aligned */
+	size_t length;     /* tokens in it before the call */
+	const void *k, *v; /* `tokens` further ones; 1 in a step */
+	size_t tokens, ldk, ldv;
+	/* The newest token's query and its output. With `shares`, those of as many heads
+	 * as share the keys: row r is of head shape->head + r. */
+	const void *q;
+	void *out;
+	size_t queries, ldq, ldo;
+	const struct attn_aux *aux;
+	void *shared, *scratch;
+	struct attn_stats *stats;
+};
+
+struct attn_decode {
+	const char *keeps; /* in words and elements a head: "cache, n (d + d_v)" */
+	bool shares; /* the past is a function of keys and values alone: one serves
+	                all query heads of a group */
+	bool splits; /* step() splits over a team; else it is called with a team of one */
+
+	/* As the slot of the variant, after that one has accepted the shape. Other
+	 * slots are NULL in a variant that always refuses. */
+	const char *(*plan)(const struct attn_shape *, const double *arg, size_t queries,
+	                    size_t ranks, struct attn_decode_plan *plan);
+
+	/* An empty past; NULL: there is nothing to make empty. */
+	void (*start)(const struct attn_decode_call *);
+
+	/* Takes up tokens whose rows nobody wants. One thread. */
+	void (*append)(const struct attn_decode_call *);
+
+	/* Takes up one token and writes its rows. Called by every rank. */
+	void (*step)(const struct attn_decode_call *, struct attn_team *);
+};
 
 /* Properties that hold by definition, for every accepted shape. The tests
  * walk them; the letters refer to the columns of `attnbench verify`. */
@@ -214,7 +269,7 @@ struct attn_variant {
 
 	void (*backward)(const struct attn_call *, const struct attn_grad *,
 	                 struct attn_team *); /* optional, may be NULL */
-	const struct attn_decode *decode;     /* optional, may be NULL */
+	const struct attn_decode *decode; /* optional: NULL where there is no such step */
 
 	attn_oracle_fn *oracle;
 };
@@ -231,6 +286,13 @@ float attn_bound(const struct attn_variant *, const double *arg, enum attn_type)
 const char *attn_plan(const struct attn_variant *, const struct attn_shape *, const double *arg,
                       size_t ranks, struct attn_plan *plan);
 void attn_forward(const struct attn_variant *, const struct attn_call *, struct attn_team *);
+
+/* The same for decoding; `queries` is the most that a step will have. */
+const char *attn_decode_plan(const struct attn_variant *, const struct attn_shape *, const double *arg,
+                             size_t queries, size_t ranks, struct attn_decode_plan *plan);
+void attn_decode_start(const struct attn_variant *, const struct attn_decode_call *);
+void attn_decode_append(const struct attn_variant *, const struct attn_decode_call *);
+void attn_decode_step(const struct attn_variant *, const struct attn_decode_call *, struct attn_team *);
 
 /* n numbers of that type as f32, and rounded back to the nearest, ties to even. */
 void attn_widen(const struct kern *, enum attn_type, float *y, const void *x, size_t n);

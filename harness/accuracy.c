@@ -35,7 +35,8 @@ size_t accuracy_bytes(const struct cell *c)
 {
 	struct reference_input in = reference_input(c);
 	size_t exact = reference_bytes(&in, c->threads), sum;
-	double head = (double)c->n_q * (double)c->d + (double)c->n_k * (double)(c->d + c->d_v);
+	double queries = (double)cell_shape(c, 0).n_q;
+	double head = queries * (double)c->d + (double)c->n_k * (double)(c->d + c->d_v);
 	double doubles = head * c->threads + ALL * (double)in.heads * (double)c->d_v;
 
 	doubles += (double)reference_n_rows(c->n_q) * ((double)in.heads + 2);
@@ -90,12 +91,29 @@ static double *widen(struct owner *o, const float *x, size_t n)
 	return y;
 }
 
+/* The queries of a head. Of a decode step those before the newest are not there: row
+ * n_k - 1 of a causal form does not read them. */
+static double *widen_queries(struct owner *o, const struct layer *l, size_t g, size_t n)
+{
+	const struct cell *c = &l->cell;
+
+	if (c->mode != MODE_DECODE)
+		return widen(o, layer_q(l, g, 0), n * c->d);
+	double *q = owner_alloc(o, n * c->d);
+	for (size_t i = 0; i < (n - 1) * c->d; i++)
+		q[i] = 0;
+	for (size_t i = 0; i < c->d; i++)
+		q[(n - 1) * c->d + i] = (double)((const float *)layer_q(l, g, 0))[i];
+	return q;
+}
+
 /* A function of its own: what is live across setjmp() does not change in it. */
 static bool define_head(struct owner *o, const struct definition *def, size_t g)
 {
 	const struct layer *l = def->layer;
 	const struct cell *c = &l->cell;
 	struct attn_shape shape = cell_shape(c, g % c->heads);
+	const size_t newest = c->n_k - 1;
 
 	if (setjmp(o->refused))
 		return false;
@@ -103,10 +121,10 @@ static bool define_head(struct owner *o, const struct definition *def, size_t g)
 		.shape = &shape,
 		.arg = l->plan.arg,
 		.state = l->state ? l->state + g % c->heads * l->plan.state : NULL,
-		.q = widen(o, layer_q(l, g, 0), c->n_q * c->d),
+		.q = widen_queries(o, l, g, shape.n_q),
 		.k = widen(o, layer_k(l, g, 0), c->n_k * c->d),
 		.v = widen(o, layer_v(l, g, 0), c->n_k * c->d_v),
-		.rows = def->rows,
+		.rows = c->mode == MODE_DECODE ? &newest : def->rows,
 		.n_rows = def->n_rows,
 		.out = def->out + g * def->n_rows * c->d_v,
 		.alloc = owner_alloc,
@@ -247,6 +265,7 @@ static bool run_once(struct worker *w)
 	layer_each_work(l, arena_poison);
 	arena_poison(&w->arena, l->out);
 	layer_prepare(l);
+	layer_fill(l);
 	l->stats = calloc(ranks, sizeof *l->stats);
 	if (!l->stats)
 		return worker_end(w, STATUS_OOM, "no memory for the counters");

@@ -50,8 +50,10 @@ static void tell(const struct run *r, const char *step)
 		r->job->progress(r->job->payload, step);
 }
 
-static void scrub(const struct run *r)
+static void make_ready(const struct run *r)
 {
+	if (r->job->reset)
+		r->job->reset(r->job->payload);
 	if (r->job->scrub)
 		r->job->scrub(r->job->payload);
 }
@@ -75,12 +77,12 @@ static int64_t warm_up(const struct run *r, struct bench_result *result)
 	unsigned n = 0;
 
 	if (result->first_call_ns > p->slow_call_ns) {
-		scrub(r);
+		make_ready(r);
 		last[0] = batch(r, 1);
 		n = 1;
 	}
 	while (n == 0 || result->first_call_ns <= p->slow_call_ns) {
-		scrub(r);
+		make_ready(r);
 		last[n % AGREEING] = batch(r, 1);
 		n++;
 		spent = r->now() - start;
@@ -111,6 +113,7 @@ static uint64_t calibrate(const struct run *r, int64_t call_ns)
 	if (call_ns > 0)
 		calls = (uint64_t)((want + call_ns - 1) / call_ns);
 	for (int i = 0; i < CALIBRATIONS && confirmed < CONFIRM; i++) {
+		make_ready(r);
 		int64_t took = batch(r, calls);
 		if (took >= want) {
 			confirmed++;
@@ -157,7 +160,7 @@ static void take_sample(struct run *r, uint64_t calls, struct sample *s)
 
 	sample_clear(s);
 	s->calls = with_jitter(r, calls);
-	scrub(r);
+	make_ready(r);
 	if (job->sense_before)
 		job->sense_before(job->sensor);
 	s->t_start_ns = r->now();
@@ -173,7 +176,7 @@ void bench_run(const struct bench_job *job, const struct bench_policy *policy,
 
 	*result = (struct bench_result){ 0 };
 	tell(&r, "the first call");
-	scrub(&r);
+	make_ready(&r);
 	result->first_call_ns = batch(&r, 1);
 	tell(&r, "warm-up");
 	int64_t call_ns = warm_up(&r, result);

@@ -36,8 +36,10 @@ extern const struct bench_policy bench_default;
 
 struct bench_job {
 	void (*call)(void *payload);
-	/* Before each batch, outside the timer; batches are then single calls.
-	 * NULL: caches stay warm. */
+	/* Before each batch, outside the timer: puts back what calls change. NULL:
+	 * nothing. */
+	void (*reset)(void *payload);
+	/* The same, after it; batches are then single calls. NULL: caches stay warm. */
 	void (*scrub)(void *payload);
 	/* Around each batch, outside the timer: read the sensors before it, and
 	 * write what they say into the sample after it. NULL: none. */

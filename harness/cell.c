@@ -13,6 +13,7 @@ enum { CELL_TEXT_MAX = 1024 };
 
 const char *const cell_type_names[] = { "f32", "bf16", "f16", NULL };
 const char *const cell_cache_names[] = { "warm", "cold", NULL };
+const char *const cell_mode_names[] = { "forward", "decode", NULL };
 
 size_t cell_n_params(const struct attn_variant *variant)
 {
@@ -31,7 +32,7 @@ float cell_scale(const struct cell *cell)
 struct attn_shape cell_shape(const struct cell *cell, size_t head)
 {
 	return (struct attn_shape){
-		.n_q = cell->n_q,
+		.n_q = cell->mode == MODE_DECODE ? cell->n_k : cell->n_q,
 		.n_k = cell->n_k,
 		.d = cell->d,
 		.d_v = cell->d_v,
@@ -85,10 +86,11 @@ static void cell_text(const struct cell *cell, char out[CELL_TEXT_MAX])
 	cell_params(cell, params);
 	snprintf(out, CELL_TEXT_MAX,
 	         "variant=%s params=%s batch=%zu heads=%zu kv_heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu causal=%d "
-	         "scale=%.9g dtype=%s threads=%u cache=%s isa=%s input=%s seed=%" PRIu64,
+	         "scale=%.9g dtype=%s threads=%u cache=%s isa=%s input=%s seed=%" PRIu64 "%s",
 	         cell->variant->name, params, cell->batch, cell->heads, cell->kv_heads,
 	         cell->n_q, cell->n_k, cell->d, cell->d_v, cell->causal, (double)cell_scale(cell), cell_type_names[cell->type],
-	         cell->threads, cell_cache_names[cell->cache], cell->isa, cell->input, cell->seed);
+	         cell->threads, cell_cache_names[cell->cache], cell->isa, cell->input, cell->seed,
+	         cell->mode == MODE_DECODE ? " mode=decode" : "");
 }
 
 /* FNV-1a leaves the low bits of similar strings similar; the finaliser of
@@ -107,7 +109,7 @@ void cell_identify(struct cell *cell)
 
 bool cell_same_shape(const struct cell *a, const struct cell *b)
 {
-	return a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads && a->n_q == b->n_q &&
+	return a->mode == b->mode && a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads && a->n_q == b->n_q &&
 	       a->n_k == b->n_k && a->d == b->d && a->d_v == b->d_v && a->causal == b->causal &&
 	       cell_scale(a) == cell_scale(b) && a->type == b->type && a->threads == b->threads &&
 	       a->cache == b->cache && a->seed == b->seed && !strcmp(a->input, b->input);

@@ -10,14 +10,20 @@
 
 enum cache_mode { CACHE_WARM, CACHE_COLD };
 
+/* What a call is: all queries of a sequence, or one step of decoding with n_k tokens in
+ * all, of which n_k - 1 have been taken up before (n_q = 1, causal). */
+enum cell_mode { MODE_FORWARD, MODE_DECODE };
+
 enum { CELL_INPUT_MAX = 256, CELL_ISA_MAX = 16, CELL_PARAMS_MAX = 256 };
 
-/* Names of enum attn_type and enum cache_mode, in order, ended by NULL. */
+/* Names of enum attn_type, cache_mode and cell_mode, in order, ended by NULL. */
 extern const char *const cell_type_names[];
 extern const char *const cell_cache_names[];
+extern const char *const cell_mode_names[];
 
 struct cell {
 	const struct attn_variant *variant;
+	enum cell_mode mode;
 	double arg[ATTN_MAX_PARAMS]; /* as asked for: may hold ATTN_AUTO */
 	size_t batch, heads;
 	size_t kv_heads; /* key and value heads, each of heads / kv_heads query heads */
@@ -33,7 +39,8 @@ struct cell {
 	char id[17]; /* 64-bit hash of the canonical string, in hex */
 };
 
-/* The shape of one head of the cell, scale filled in. */
+/* The shape of one head of the cell, scale filled in. Decoding: that of the causal form
+ * over all its tokens. */
 struct attn_shape cell_shape(const struct cell *cell, size_t head);
 
 /* The scale in use. */

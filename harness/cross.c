@@ -20,9 +20,11 @@ struct numeric_axis {
 };
 
 static const struct numeric_axis numeric[] = {
+	{ AXIS_MODE, { 0, 1, true, cell_mode_names }, "forward" },
 	{ AXIS_N, { 1, LENGTH_MAX, true, NULL }, "256..4096:x2" },
 	{ AXIS_N_Q, { 1, LENGTH_MAX, true, NULL }, NULL },
 	{ AXIS_N_K, { 1, LENGTH_MAX, true, NULL }, NULL },
+	{ AXIS_CONTEXT, { 1, LENGTH_MAX, true, NULL }, NULL },
 	{ AXIS_D, { 1, WIDTH_MAX, true, NULL }, "64" },
 	{ AXIS_D_V, { 1, WIDTH_MAX, true, NULL }, NULL },
 	{ AXIS_HEADS, { 1, COUNT_MAX, true, NULL }, "1" },
@@ -178,7 +180,7 @@ static double value(const struct axes *axes, size_t by, const size_t *digit, dou
 	return numbers->n ? numbers->v[digit[by]] : otherwise;
 }
 
-static void make_cell(const struct axes *axes, const size_t *digit, struct cell *cell)
+static void make_cell(const struct axes *axes, enum cell_mode mode, const size_t *digit, struct cell *cell)
 {
 	const struct variant_choice *choice = &axes->variants.v[digit[BY_VARIANT]];
 	double n_q = value(axes, BY_N_Q, digit, 0), d = value(axes, BY_D, digit, 0);
@@ -186,6 +188,7 @@ static void make_cell(const struct axes *axes, const size_t *digit, struct cell 
 
 	*cell = (struct cell){
 		.variant = choice->variant,
+		.mode = mode,
 		.batch = (size_t)value(axes, BY_BATCH, digit, 1),
 		.heads = (size_t)heads,
 		.kv_heads = (size_t)value(axes, BY_KV_HEADS, digit, heads),
@@ -206,39 +209,78 @@ static void make_cell(const struct axes *axes, const size_t *digit, struct cell 
 	cell_identify(cell);
 }
 
+/* The lengths of a mode. Forward: n stands for both unless n-q or n-k says otherwise.
+ * Decoding: one query, which is causal, and as many keys as context says, or n. */
+static struct axes axes_of(const struct axes *all, enum cell_mode mode, bool n_given)
+{
+	static double one = 1;
+	const struct numbers single = { .v = &one, .n = 1 }, *context = &all->number[AXIS_CONTEXT];
+	struct axes axes = *all;
+	struct numbers *n_q = &axes.number[AXIS_N_Q], *n_k = &axes.number[AXIS_N_K];
+
+	if (mode == MODE_DECODE) {
+		*n_q = axes.number[AXIS_CAUSAL] = single;
+		*n_k = context->n ? *context : all->number[AXIS_N];
+	} else if (n_q->n == 0) {
+		*n_q = all->number[AXIS_N];
+	} else if (n_k->n == 0 && n_given) {
+		*n_k = all->number[AXIS_N];
+	}
+	return axes;
+}
+
+static bool cross_mode(const struct axes *axes, enum cell_mode mode, cross_fn *fn, void *user, char *error)
+{
+	size_t size[BY_COUNT], digit[BY_COUNT] = { 0 };
+	struct cell cell;
+	bool ok;
+
+	for (size_t by = 0; by < BY_COUNT; by++) {
+		size[by] = axes->number[axis_of[by]].n;
+		size[by] += size[by] == 0;
+	}
+	size[BY_INPUT] = axes->inputs.n;
+	size[BY_ISA] = axes->isas.n;
+	size[BY_VARIANT] = axes->variants.n;
+	do {
+		make_cell(axes, mode, digit, &cell);
+		ok = fn(user, &cell, error);
+	} while (ok && next_combination(digit, size, BY_COUNT));
+	return ok;
+}
+
+/* Axes that no mode asked for would be without effect. */
+static bool check_modes(const struct config *config, const struct group *group, const struct axes *axes,
+                        char *error)
+{
+	const struct numbers *modes = &axes->number[AXIS_MODE], *causal = &axes->number[AXIS_CAUSAL];
+	bool forward = false, decode = false;
+
+	for (size_t i = 0; i < modes->n; i++) {
+		decode |= modes->v[i] == MODE_DECODE;
+		forward |= modes->v[i] == MODE_FORWARD;
+	}
+	if (!decode && axes->number[AXIS_CONTEXT].n)
+		return fail(error, "context is the length of a decode step: give --mode decode, or n for a forward pass");
+	if (!forward && (axes->number[AXIS_N_Q].n || axes->number[AXIS_N_K].n))
+		return fail(error, "a decode step has one query and context keys: leave n-q and n-k out");
+	if (!forward && config_axis(config, group, AXIS_CAUSAL) && (causal->n != 1 || causal->v[0] != 1))
+		return fail(error, "a decode step is causal: leave causal out, or give 1");
+	return true;
+}
+
 bool cross_group(const struct config *config, const struct group *group, cross_fn *fn, void *user,
                  char *error)
 {
 	struct axes axes = { 0 };
-	size_t size[BY_COUNT], digit[BY_COUNT] = { 0 };
-	struct cell cell;
-	bool ok = parse_axes(config, group, &axes, error);
-
-	if (!ok)
-		goto out;
-	/* n stands for both lengths unless n-q or n-k says otherwise. */
+	bool ok = parse_axes(config, group, &axes, error) && check_modes(config, group, &axes, error);
 	bool n_given = config_axis(config, group, AXIS_N) != NULL;
-	struct numbers *n = &axes.number[AXIS_N], *n_q = &axes.number[AXIS_N_Q],
-		       *n_k = &axes.number[AXIS_N_K], none = { 0 };
-	if (n_q->n == 0) {
-		*n_q = *n;
-		*n = none;
-	} else if (n_k->n == 0 && n_given) {
-		*n_k = *n;
-		*n = none;
+
+	for (size_t i = 0; i < axes.number[AXIS_MODE].n && ok; i++) {
+		enum cell_mode mode = (enum cell_mode)axes.number[AXIS_MODE].v[i];
+		const struct axes lengths = axes_of(&axes, mode, n_given);
+		ok = cross_mode(&lengths, mode, fn, user, error);
 	}
-	for (size_t by = 0; by < BY_COUNT; by++) {
-		size[by] = axes.number[axis_of[by]].n;
-		size[by] += size[by] == 0;
-	}
-	size[BY_INPUT] = axes.inputs.n;
-	size[BY_ISA] = axes.isas.n;
-	size[BY_VARIANT] = axes.variants.n;
-	do {
-		make_cell(&axes, digit, &cell);
-		ok = fn(user, &cell, error);
-	} while (ok && next_combination(digit, size, BY_COUNT));
-out:
 	axes_free(&axes);
 	return ok;
 }

@@ -15,8 +15,11 @@ enum { INPUTS_ERROR_MAX = DATA_ERROR_MAX };
  * and a sentence if there is no such input. */
 bool inputs_fill(struct layer *layer, const char *cache_dir, char error[INPUTS_ERROR_MAX]);
 
+/* What is asked of the data. A decode step is the last one of a whole sequence. */
+struct data_shape inputs_shape(const struct cell *cell);
+
 /* The answers of all heads to an input that is a task; score->total is 0 for one
- * that is none. */
+ * that is none, and for a decode step. */
 bool inputs_score(const struct layer *layer, struct data_score *score, char error[INPUTS_ERROR_MAX]);
 
 #endif

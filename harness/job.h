@@ -69,6 +69,7 @@ struct outcome {
 	int64_t first_call_ns, warm_ns, prepare_ns;
 	double overhead_ns; /* of a call that does nothing */
 	struct round_evidence round;
+	int64_t prefill_ns;   /* decoding: to take up the tokens before the last */
 
 	/* PASS_MEMORY, bytes */
 	int64_t ws_model_bytes, ws_tracked_bytes;
@@ -97,6 +98,7 @@ struct outcome {
 	/* Any pass: as planned, summed over batch and heads. */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	int64_t io_bytes;
+	int64_t state_bytes;  /* decoding: what is kept of the tokens, all heads */
 };
 
 /* Runs one job in a fresh process (fork and exec of this program; several, one

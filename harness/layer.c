@@ -3,6 +3,7 @@
  * Heads over threads, and the memory they work in. */
 #include "layer.h"
 
+#include "decode.h"
 #include "hash.h"
 
 #include <stdlib.h>
@@ -31,36 +32,46 @@ static size_t larger(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
-/* How many of the first n heads (sequence after sequence) are head h. */
-static size_t count_head(size_t n, size_t heads, size_t h)
+/* How many of the first n units (sequence after sequence) are number u of theirs. */
+static size_t count_unit(size_t n, size_t units, size_t u)
 {
-	return n / heads + (h < n % heads);
+	return n / units + (u < n % units);
 }
 
-static const char *plan_head(const struct cell *cell, struct layer_plan *p, size_t h, bool team)
+/* Unit u of each sequence, where one thread or where the team works on it. */
+static const char *plan_unit(const struct cell *cell, struct layer_plan *p, size_t u, bool team)
 {
-	struct attn_shape shape = cell_shape(cell, h);
+	struct attn_shape shape = cell_shape(cell, u * p->group);
+	struct attn_decode_plan decode = { 0 };
 	struct attn_plan head = { 0 };
-	const char *why = attn_plan(cell->variant, &shape, p->arg, team ? cell->threads : 1, &head);
 	size_t *shared = team ? &p->shared_team : &p->shared_solo;
 	size_t *scratch = team ? &p->scratch_team : &p->scratch_solo;
-	size_t exact, padded = 0;
-	size_t all = count_head(p->total, cell->heads, h);
-	size_t solo = count_head(p->solo, cell->heads, h);
-	double times = (double)(team ? all - solo : solo);
+	size_t exact, padded = 0, past = 0, each = cell->heads / p->group, ranks = team ? cell->threads : 1;
+	size_t all = count_unit(p->units, each, u), solo = count_unit(p->solo, each, u);
+	size_t times = team ? all - solo : solo;
+	const char *why;
 
+	if (cell->mode == MODE_DECODE) {
+		why = attn_decode_plan(cell->variant, &shape, p->arg, p->group, ranks, &decode);
+		head = decode.step;
+	} else {
+		why = attn_plan(cell->variant, &shape, p->arg, ranks, &head);
+	}
 	if (why)
 		return why;
-	if (!need(&exact, &padded, head.state, 1, 1))
+	if (!need(&exact, &padded, head.state, 1, 1) || !need(&exact, &past, decode.past, 1, 1))
 		return too_large;
 	p->state = larger(p->state, padded);
+	p->past = larger(p->past, past);
+	p->changed = larger(p->changed, decode.changed);
+	p->kept += times * decode.past;
 	*shared = larger(*shared, head.shared);
 	*scratch = larger(*scratch, head.scratch);
-	p->flops_useful += times * head.flops_useful;
-	p->flops_executed += times * head.flops_executed;
-	p->n_exp += times * head.n_exp;
-	p->pairs += times * head.pairs;
-	p->bytes += times * head.bytes;
+	p->flops_useful += (double)times * head.flops_useful;
+	p->flops_executed += (double)times * head.flops_executed;
+	p->n_exp += (double)times * head.n_exp;
+	p->pairs += (double)times * head.pairs;
+	p->bytes += (double)times * head.bytes;
 	return NULL;
 }
 
@@ -68,13 +79,13 @@ static const char *plan_head(const struct cell *cell, struct layer_plan *p, size
 static size_t shared_of(const struct layer_plan *p, size_t r)
 {
 	size_t solo = r < p->solo ? p->shared_solo : 0;
-	return r == 0 && p->solo < p->total ? larger(solo, p->shared_team) : solo;
+	return r == 0 && p->solo < p->units ? larger(solo, p->shared_team) : solo;
 }
 
 static size_t scratch_of(const struct layer_plan *p, size_t r)
 {
 	size_t solo = r < p->solo ? p->scratch_solo : 0;
-	return p->solo < p->total ? larger(solo, p->scratch_team) : solo;
+	return p->solo < p->units ? larger(solo, p->scratch_team) : solo;
 }
 
 void layer_resolve(const struct cell *cell, double arg[ATTN_MAX_PARAMS])
@@ -84,6 +95,22 @@ void layer_resolve(const struct cell *cell, double arg[ATTN_MAX_PARAMS])
 	memcpy(arg, cell->arg, sizeof cell->arg);
 	if (cell->variant->resolve)
 		cell->variant->resolve(&shape, arg);
+}
+
+/* Units, and who works on them. */
+static void divide_heads(const struct cell *cell, struct layer_plan *p)
+{
+	bool splits = p->flags & ATTN_PARALLEL;
+
+	p->group = 1;
+	if (cell->mode == MODE_DECODE) {
+		splits = cell->variant->decode && cell->variant->decode->splits;
+		if (cell->variant->decode && cell->variant->decode->shares)
+			p->group = cell->heads / cell->kv_heads;
+	}
+	p->units = p->solo = p->total / p->group;
+	if (splits)
+		p->solo -= p->units % cell->threads;
 }
 
 const char *layer_plan(const struct cell *cell, struct layer_plan *p)
@@ -100,21 +127,21 @@ const char *layer_plan(const struct cell *cell, struct layer_plan *p)
 	    !need(&p->v, &p->io, shared, cell->n_k, cell->d_v) ||
 	    !need(&p->out, &p->io, row, cell->n_q, cell->d_v))
 		return too_large;
-	p->solo = p->total;
-	if (p->flags & ATTN_PARALLEL)
-		p->solo -= p->total % cell->threads;
-	for (size_t h = 0; h < cell->heads; h++) {
-		size_t solo = count_head(p->solo, cell->heads, h);
+	p->call_io = cell->mode == MODE_DECODE ? p->q + p->out + (p->k + p->v) / cell->n_k
+	                                       : p->q + p->k + p->v + p->out;
+	divide_heads(cell, p);
+	for (size_t u = 0, each = cell->heads / p->group; u < each; u++) {
+		size_t solo = count_unit(p->solo, each, u);
 		const char *why = NULL;
 		if (solo > 0)
-			why = plan_head(cell, p, h, false);
-		if (!why && count_head(p->total, cell->heads, h) > solo)
-			why = plan_head(cell, p, h, true);
+			why = plan_unit(cell, p, u, false);
+		if (!why && count_unit(p->units, each, u) > solo)
+			why = plan_unit(cell, p, u, true);
 		if (why)
 			return why;
 	}
 	size_t exact;
-	bool fits = need(&exact, &p->work, cell->heads, p->state, 1);
+	bool fits = need(&exact, &p->work, cell->heads, p->state, 1) && need(&exact, &p->work, p->units, p->past, 1);
 	for (size_t r = 0; r < cell->threads; r++)
 		fits = fits && need(&exact, &p->work, 1, shared_of(p, r), 1) &&
 		       need(&exact, &p->work, 1, scratch_of(p, r), 1);
@@ -124,7 +151,7 @@ const char *layer_plan(const struct cell *cell, struct layer_plan *p)
 size_t layer_room(const struct layer_plan *p, const struct cell *cell)
 {
 	/* Every block that layer_create() takes has its guards. */
-	size_t blocks = 4 + 1 + 2 * (size_t)cell->threads, room;
+	size_t blocks = 4 + 2 + 2 * (size_t)cell->threads, room;
 
 	if (__builtin_add_overflow(p->io, p->work, &room) ||
 	    __builtin_add_overflow(room, blocks * arena_room(0), &room))
@@ -213,9 +240,10 @@ static void touch(void *arg, struct attn_team *me)
 	size_t group = c->heads / c->kv_heads, bytes = element(c);
 
 	for (size_t g = 0; g < l->plan.total; g++) {
-		bool solo = g < l->plan.solo;
+		size_t unit = g / l->plan.group;
+		bool solo = unit < l->plan.solo;
 		size_t parts = solo ? 1 : me->size, part = solo ? 0 : me->rank;
-		if (solo && g % me->size != me->rank)
+		if (solo && unit % me->size != me->rank)
 			continue;
 		char *base[] = { layer_q(l, g, 0), layer_out(l, g, 0), layer_k(l, g, 0), layer_v(l, g, 0) };
 		size_t n[] = { c->n_q * c->d, c->n_q * c->d_v, c->n_k * c->d, c->n_k * c->d_v };
@@ -240,6 +268,11 @@ bool layer_create(struct layer *l, const struct cell *cell, const struct layer_p
 	if (plan->state > 0) {
 		l->state = arena_alloc(arena, "the state", cell->heads * plan->state);
 		if (!l->state)
+			return false;
+	}
+	if (plan->past > 0) {
+		l->past = arena_alloc(arena, "the past", plan->units * plan->past);
+		if (!l->past)
 			return false;
 	}
 	for (size_t r = 0; r < cell->threads; r++) {
@@ -294,13 +327,14 @@ static void run_rank(void *arg, struct attn_team *me)
 {
 	const struct layer *l = arg;
 	struct attn_team alone = { 0, 1, me->barrier, me->impl };
+	layer_unit_fn *run = l->cell.mode == MODE_DECODE ? decode_step : run_head;
 
-	for (size_t g = me->rank; g < l->plan.solo; g += me->size)
-		run_head(l, g, me->rank, &alone, me->rank);
-	for (size_t g = l->plan.solo; g < l->plan.total; g++) {
-		/* The head before may still be read from shared memory. */
+	for (size_t u = me->rank; u < l->plan.solo; u += me->size)
+		run(l, u, me->rank, &alone, me->rank);
+	for (size_t u = l->plan.solo; u < l->plan.units; u++) {
+		/* The unit before may still be read from shared memory. */
 		attn_barrier(me);
-		run_head(l, g, 0, me, me->rank);
+		run(l, u, 0, me, me->rank);
 	}
 }
 
@@ -315,6 +349,8 @@ void layer_each_work(struct layer *l, void (*fn)(struct arena *, void *block))
 {
 	if (l->state)
 		fn(l->arena, l->state);
+	if (l->past)
+		fn(l->arena, l->past);
 	for (size_t r = 0; r < l->cell.threads; r++) {
 		if (l->shared[r])
 			fn(l->arena, l->shared[r]);

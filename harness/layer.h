@@ -18,16 +18,21 @@
 #include "team.h"
 
 /* What the call needs, in bytes; io and work count each block rounded up to
- * ARENA_ALIGN, as the arena does. */
+ * ARENA_ALIGN, as the arena does. A unit is what a thread or the team works on at a
+ * time: a head, or, decoding, the query heads that share a past. */
 struct layer_plan {
 	double arg[ATTN_MAX_PARAMS]; /* none ATTN_AUTO */
 	unsigned flags;       /* of the variant with these arguments */
-	size_t total, solo;   /* heads; of these, heads that one thread works on */
+	size_t total;         /* heads */
+	size_t units, group, solo; /* units, heads a unit, units that one thread works on */
 	size_t state;         /* of one head, the largest, a multiple of ARENA_ALIGN */
-	size_t shared_solo, shared_team; /* of one head, of one thread and of all */
+	size_t past, changed; /* decoding, of one unit: past likewise; attn_decode_plan */
+	size_t kept;          /* decoding: bytes of all pasts, not rounded up */
+	size_t shared_solo, shared_team; /* of one unit, of one thread and of all */
 	size_t scratch_solo, scratch_team; /* of one thread */
 	size_t q, k, v, out;  /* of all heads */
-	size_t io, work;      /* q + k + v + out; state, shared and scratch */
+	size_t io, work;      /* q + k + v + out; state, past, shared and scratch */
+	size_t call_io;       /* bytes of q, k, v and out that a call reads and writes */
 	double flops_useful, flops_executed, n_exp, pairs, bytes; /* of all heads */
 };
 
@@ -48,6 +53,7 @@ struct layer {
 	 * k and v batch x kv_heads x n_k x d. */
 	void *q, *k, *v, *out;
 	unsigned char *state;    /* heads x plan.state, or NULL */
+	unsigned char *past;     /* units x plan.past, or NULL */
 	void *shared[TEAM_MAX], *scratch[TEAM_MAX];
 	struct attn_stats *stats; /* one a rank, the caller's; or NULL */
 };
@@ -63,10 +69,13 @@ bool layer_create(struct layer *layer, const struct cell *cell, const struct lay
 /* Fills the state of every head. */
 void layer_prepare(struct layer *layer);
 
+/* Decoding: takes up all tokens but the last, whose step is the call. Else nothing. */
+void layer_fill(struct layer *layer);
+
 /* One call. The argument is a struct layer. */
 void layer_run(void *layer);
 
-/* For every block that a variant works in: state, shared and scratch memory. */
+/* For every block that a variant works in: state, past, shared and scratch memory. */
 void layer_each_work(struct layer *layer, void (*fn)(struct arena *, void *block));
 
 /* Bytes of them that lie in memory; -1: the system does not tell. */

@@ -31,12 +31,33 @@ static const char *yes(bool flag)
 	return flag ? "yes" : "no";
 }
 
-/* "bidirectional, causal, cross": what it accepts. */
+static bool decodes(const struct attn_variant *v)
+{
+	return v->decode && v->decode->step;
+}
+
+/* Why the variant, with its defaults, has no decode step; NULL: it has one. */
+static const char *no_decode(const struct attn_variant *v)
+{
+	struct cell cell = { .variant = v, .mode = MODE_DECODE, .heads = 1, .kv_heads = 1, .n_q = 1, .n_k = 64,
+		             .d = 64, .d_v = 64, .causal = true, .threads = 1 };
+	struct attn_shape shape = cell_shape(&cell, 0);
+	struct attn_decode_plan plan;
+
+	for (size_t i = 0, n = cell_n_params(v); i < n; i++)
+		cell.arg[i] = v->params[i].def;
+	if (v->resolve)
+		v->resolve(&shape, cell.arg);
+	return attn_decode_plan(v, &shape, cell.arg, 1, 1, &plan);
+}
+
+/* "bidirectional, causal, cross, decode": what it accepts. */
 static void accepts(const struct attn_variant *v, char *out, size_t size)
 {
-	snprintf(out, size, "%s%s%s%s", v->flags & ATTN_BIDIRECTIONAL ? "bidirectional" : "",
+	snprintf(out, size, "%s%s%s%s%s", v->flags & ATTN_BIDIRECTIONAL ? "bidirectional" : "",
 	         (v->flags & ATTN_BIDIRECTIONAL) && (v->flags & ATTN_CAUSAL) ? ", " : "",
-	         v->flags & ATTN_CAUSAL ? "causal" : "", v->flags & ATTN_CROSS ? ", cross" : "");
+	         v->flags & ATTN_CAUSAL ? "causal" : "", v->flags & ATTN_CROSS ? ", cross" : "",
+	         decodes(v) ? ", decode" : "");
 }
 
 static void variants_for_people(struct grid *grid)
@@ -63,7 +84,7 @@ static void variants_for_programs(struct grid *grid)
 {
 	static const char *const names[] = { "variant", "family", "title", "params", "complexity", "exact",
 		                             "causal", "bidirectional", "cross", "random", "parallel", "leaks",
-		                             "paper", "formula", "summary", "plugin" };
+		                             "paper", "formula", "summary", "plugin", "decode", "keeps" };
 	char text[DEFAULTS_MAX];
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -84,6 +105,8 @@ static void variants_for_programs(struct grid *grid)
 		grid_cell(grid, "%s", v->formula ? v->formula : "");
 		grid_cell(grid, "%s", v->summary ? v->summary : "");
 		grid_cell(grid, "%s", variant_plugin(v) ? variant_plugin(v) : "");
+		grid_cell(grid, "%d", decodes(v));
+		grid_cell(grid, "%s", decodes(v) ? v->decode->keeps : "");
 	}
 }
 
@@ -123,6 +146,9 @@ static void one_variant(const struct attn_variant *v, struct text *out)
 	field(out, "exact when", v->limit);
 	accepts(v, text, sizeof text);
 	field(out, "forms", text);
+	const char *refusal = no_decode(v);
+	snprintf(text, sizeof text, "%s%s", refusal ? "" : "keeps ", refusal ? refusal : v->decode->keeps);
+	field(out, "decode", text);
 	field(out, "exact", yes(v->flags & ATTN_EXACT));
 	field(out, "random", yes(v->flags & ATTN_RANDOM));
 	field(out, "splits a head", yes(v->flags & ATTN_PARALLEL));

@@ -154,6 +154,7 @@ bool pass_memory(struct worker *w)
 	int64_t base = memory_resident();
 	bool reset = memory_reset_high_water();
 	layer_prepare(&w->layer);
+	layer_fill(&w->layer);
 	layer_run(&w->layer);
 	int64_t peak = memory_high_water();
 

@@ -4,6 +4,7 @@
 #include "plan.h"
 #include "../datasets/data.h"
 #include "cross.h"
+#include "inputs.h"
 #include "roof.h"
 
 #include <inttypes.h>
@@ -135,7 +136,7 @@ static bool decide(struct plan *plan, struct planned *p, const struct config *co
                    const struct topo *topo)
 {
 	const struct cell *c = &p->cell;
-	const struct data_shape shape = { c->batch, c->heads, c->n_q, c->n_k, c->d, c->d_v };
+	const struct data_shape shape = inputs_shape(c);
 	char why_not[ERROR_MAX], need[HUMAN_MAX], have[HUMAN_MAX];
 	unsigned cpus[TOPO_CPUS_MAX];
 	struct data data;

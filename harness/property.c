@@ -322,14 +322,6 @@ static struct finding check_causal(const struct subject *s)
 	return f;
 }
 
-/* ---- P10 ---- */
-
-static struct finding check_decode(const struct subject *s)
-{
-	(void)s;
-	return finding_none("has no decode step");
-}
-
 /* ---- P11: the stated limit equals exact attention ---- */
 
 /* The limit with n for n_k, as a variant is written: "topk:k=67". */
@@ -534,7 +526,7 @@ const struct property properties[] = {
 	{ "P7", "keys shift", check_kshift },
 	{ "P8", "queries or keys scale", check_homogeneous },
 	{ "P9", "causal", check_causal },
-	{ "P10", "decode equals forward", check_decode },
+	{ "P10", "decode equals forward", property_decode },
 	{ "P11", "exact in its limit", check_limit },
 	{ "P12", "same on any table and team", check_tables },
 	{ "P13", "never touches padding", check_pad },

@@ -42,6 +42,10 @@ struct property {
 
 extern const struct property properties[]; /* ended by code == NULL */
 
+/* P10, in property_decode.c: tokens taken up one at a time, or some of them at once and
+ * the rest one at a time, give the rows of the causal form. */
+struct finding property_decode(const struct subject *s);
+
 /* P15, in property_layer.c: heads that share keys and values are as heads that have
  * copies of them. */
 struct finding property_grouped(const struct subject *s);

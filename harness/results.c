@@ -29,7 +29,7 @@ void key_from_cell(const struct cell *cell, const char *run_id, char params[CELL
 		.schema_version = SCHEMA_VERSION,
 		.run_id = run_id,
 		.impl = ATTNBENCH_IMPL,
-		.mode = "forward",
+		.mode = cell_mode_names[cell->mode],
 		.variant = cell->variant->name,
 		.family = cell->variant->family,
 		.params = params,
@@ -155,7 +155,7 @@ static struct result *add_result(struct results *results, const struct row_key *
 	row_clear(&raw_table, &r->accuracy);
 	r->flops_useful = r->flops_executed = r->pairs_executed = r->bytes_model = NAN;
 	r->roof_gflops = r->roof_gbs = NAN;
-	r->io_bytes = r->llc_bytes = r->ws_model_bytes = NA_INT;
+	r->io_bytes = r->llc_bytes = r->ws_model_bytes = r->state_bytes = NA_INT;
 	results->slot[find_slot(results, &r->key)] = ++results->n;
 	return r;
 }
@@ -234,6 +234,7 @@ static bool add_sample(struct result *r, const struct raw_row *row, char *error)
 			                .first_call = or_nan(row->first_call_ns),
 			                .prepare = or_nan(row->prepare_ns),
 			                .overhead = row->overhead_ns,
+			                .prefill = or_nan(row->prefill_ns),
 			                .cal_before = or_nan(row->cal_before_ns),
 			                .cal_after = or_nan(row->cal_after_ns) };
 	}
@@ -279,6 +280,8 @@ static void keep_facts(struct result *r, const struct raw_row *row)
 	}
 	if (row->io_bytes != NA_INT)
 		r->io_bytes = row->io_bytes;
+	if (row->state_bytes != NA_INT)
+		r->state_bytes = row->state_bytes;
 	if (row->llc_bytes != NA_INT)
 		r->llc_bytes = row->llc_bytes;
 	if (row->ws_model_bytes != NA_INT)

@@ -23,7 +23,7 @@ struct round {
 	size_t first, n;   /* its samples in result.sample */
 	double value;      /* median of undisturbed samples, of all if too few */
 	bool disturbed;    /* too few were undisturbed */
-	double first_call, prepare, overhead;
+	double first_call, prepare, prefill, overhead;
 	double cal_before, cal_after; /* NAN: not measured */
 	double span;       /* seconds that the samples took */
 };
@@ -54,7 +54,7 @@ struct result {
 	struct raw_row memory, accuracy; /* their numbers; texts are not kept */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	double roof_gflops, roof_gbs;
-	int64_t io_bytes, llc_bytes, ws_model_bytes;
+	int64_t io_bytes, llc_bytes, ws_model_bytes, state_bytes;
 };
 
 struct results {

@@ -38,6 +38,7 @@ static void put_work(const struct outcome *out, struct raw_row *row)
 	row->pairs_executed = out->pairs_executed;
 	row->bytes_model = out->bytes_model;
 	row->io_bytes = known(out->io_bytes);
+	row->state_bytes = known(out->state_bytes);
 	row->ws_model_bytes = known(out->ws_model_bytes);
 }
 
@@ -64,6 +65,7 @@ static void put_pass(const struct job *job, const struct outcome *out, struct ra
 		row->warm_ns = known(out->warm_ns);
 		row->overhead_ns = out->overhead_ns;
 		put_round(&out->round, row);
+		row->prefill_ns = known(out->prefill_ns);
 		break;
 	case PASS_MEMORY:
 		row->ws_tracked_bytes = known(out->ws_tracked_bytes);

@@ -44,7 +44,7 @@ struct table_state {
 	const struct results *results;
 	const struct config *config;
 	struct varying varying;
-	bool timed, errors, tasks; /* any cell has them */
+	bool timed, states, errors, tasks; /* any cell has them */
 	size_t comparisons;
 	double margin, best_cal;
 	bool by_band; /* the margin rests on a measurement */
@@ -84,8 +84,8 @@ static void put_share(struct grid *grid, double x)
 		grid_cell(grid, "%.2f", x);
 }
 
-static void put_costs(const struct summary_row *row, const struct ratio *ratio, bool is_base, bool ok,
-                      struct grid *grid)
+static void put_costs(const struct table_state *t, const struct summary_row *row, const struct ratio *ratio,
+                      bool is_base, bool ok, struct grid *grid)
 {
 	char text[256], bytes[HUMAN_MAX];
 
@@ -98,6 +98,8 @@ static void put_costs(const struct summary_row *row, const struct ratio *ratio, 
 	grid_cell(grid, "%s", row->ws_tracked_bytes == NA_INT
 	                              ? ""
 	                              : human_bytes((double)row->ws_tracked_bytes, bytes));
+	if (t->states)
+		grid_cell(grid, "%s", row->state_bytes == NA_INT ? "" : human_bytes((double)row->state_bytes, bytes));
 }
 
 /* Another input than that of its neighbours: its keys are its queries. */
@@ -120,7 +122,7 @@ static void control_rows(const struct table_state *t, const struct row_key *key,
 	for (size_t i = 0; i < 2; i++) {
 		grid_cell(grid, "%s", controls[i].name);
 		varying_cells(&t->varying, key, grid);
-		for (size_t c = 0; t->timed && c < 3; c++)
+		for (size_t c = 0; t->timed && c < 3 + (size_t)t->states; c++)
 			grid_cell(grid, "%s", "");
 		put_error(grid, controls[i].error);
 		put_share(grid, row->entropy_ratio);
@@ -139,7 +141,7 @@ static void people_row(struct table_state *t, const struct result *r, const stru
 	grid_cell(grid, "%s", text);
 	varying_cells(&t->varying, &r->key, grid);
 	if (t->timed || !t->errors)
-		put_costs(row, ratio, is_base, ok, grid);
+		put_costs(t, row, ratio, is_base, ok, grid);
 	put_error(grid, row->err_exact_rel_fro);
 	put_share(grid, row->entropy_ratio);
 	if (t->tasks)
@@ -156,7 +158,7 @@ static const char *const program_columns[] = {
 	">time_median_ns", ">time_ci95_lo_ns", ">time_ci95_hi_ns", ">ws_tracked_bytes",
 	">err_impl_rel_fro", ">err_exact_rel_fro", "baseline", ">pairs", ">speedup", ">speedup_ci_lo",
 	">speedup_ci_hi", ">confidence", "verdict", "reason", "flags", ">entropy_ratio",
-	">err_uniform_rel_fro", ">task_accuracy",
+	">err_uniform_rel_fro", ">task_accuracy", "mode", ">state_bytes",
 };
 
 static void program_row(const struct result *r, const struct summary_row *row,
@@ -195,6 +197,8 @@ static void program_row(const struct result *r, const struct summary_row *row,
 	grid_number(grid, row->entropy_ratio);
 	grid_number(grid, row->err_uniform_rel_fro);
 	grid_number(grid, row->task_accuracy);
+	grid_cell(grid, "%s", k->mode);
+	grid_number(grid, row->state_bytes == NA_INT ? NAN : (double)row->state_bytes);
 }
 
 static void headings(const struct table_state *t, bool people, struct grid *grid)
@@ -210,6 +214,8 @@ static void headings(const struct table_state *t, bool people, struct grid *grid
 		grid_column(grid, ">time a call [95 %]");
 		grid_column(grid, ">speed-up [95 %]");
 		grid_column(grid, ">work space");
+		if (t->states)
+			grid_column(grid, ">state");
 	}
 	grid_column(grid, ">err exact");
 	grid_column(grid, ">H/ln n");
@@ -292,6 +298,7 @@ bool show_results(const struct results *results, const struct config *config,
 	varying_find(results, &t.varying);
 	for (size_t i = 0; i < results->n; i++) {
 		t.timed |= results->v[i].n_rounds || results->v[i].memory.ws_tracked_bytes != NA_INT;
+		t.states |= results->v[i].state_bytes != NA_INT;
 		t.errors |= !isnan(results->v[i].accuracy.err_exact_rel_fro);
 		t.tasks |= !isnan(results->v[i].accuracy.task_accuracy);
 	}

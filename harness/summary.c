@@ -193,6 +193,7 @@ static void put_work(const struct result *r, struct summary_row *row)
 	row->pairs_executed = r->pairs_executed;
 	row->bytes_model = r->bytes_model;
 	row->io_bytes = r->io_bytes;
+	row->state_bytes = r->state_bytes;
 	row->ws_model_bytes = r->ws_model_bytes;
 	if (row->time_median_ns > 0) {
 		row->gflops_per_s = r->flops_useful / row->time_median_ns;
@@ -338,6 +339,7 @@ bool summarize(const struct result *r, double best_cal, struct summary *out)
 		row->first_call_median_ns = median_of_rounds(r, offsetof(struct round, first_call), work);
 		row->prepare_ns = median_of_rounds(r, offsetof(struct round, prepare), work);
 		row->overhead_ns = median_of_rounds(r, offsetof(struct round, overhead), work);
+		row->prefill_ns = median_of_rounds(r, offsetof(struct round, prefill), work);
 	}
 	put_work(r, row);
 	put_flags(r, best_cal, autocorrelated, bimodal, out);

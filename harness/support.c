@@ -38,10 +38,10 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 		if ((why = layer_plan(c, plan)))
 			return why;
 		snprintf(text, sizeof text, "%s has %s causal form", v->name, c->causal ? "no" : "only a");
-	} else if (c->n_q != c->n_k && !(flags & ATTN_CROSS))
+	} else if (c->mode == MODE_FORWARD && c->n_q != c->n_k && !(flags & ATTN_CROSS))
 		snprintf(text, sizeof text, "%s needs as many keys as queries, not %zu and %zu",
 		         v->name, c->n_k, c->n_q);
-	else if (c->n_q != c->n_k && (flags & ATTN_TIED))
+	else if (c->mode == MODE_FORWARD && c->n_q != c->n_k && (flags & ATTN_TIED))
 		snprintf(text, sizeof text, "%s takes its keys from the queries: n_k must be n_q",
 		         v->name);
 	else
@@ -66,7 +66,7 @@ bool cell_predict(const struct cell *cell, struct cell_cost *cost, const char **
 		return false;
 	size_t extra = accuracy_bytes(cell);
 	*cost = (struct cell_cost){
-		.io_bytes = p.io,
+		.io_bytes = p.call_io,
 		.ws_bytes = p.work,
 		.flops_useful = p.flops_useful,
 		.flops_executed = p.flops_executed,

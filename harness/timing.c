@@ -7,6 +7,7 @@
 
 #include "bench.h"
 #include "clock.h"
+#include "decode.h"
 #include "hash.h"
 #include "sensors.h"
 #include "worker.h"
@@ -15,6 +16,7 @@ struct timed {
 	struct worker *w;
 	unsigned char *scrub; /* scrub_bytes, or NULL */
 	size_t scrub_bytes;
+	unsigned char *saved; /* decoding: what a step changes, before it */
 	bool called;
 	uint64_t first_output;
 };
@@ -22,6 +24,13 @@ struct timed {
 static void call(void *payload)
 {
 	layer_run(&((struct timed *)payload)->w->layer);
+}
+
+static void reset(void *payload)
+{
+	struct timed *t = payload;
+
+	decode_restore(&t->w->layer, t->saved);
 }
 
 /* Each CPU reads and writes its part of a buffer several times the size of the
@@ -99,6 +108,42 @@ static bool map_scrub(struct timed *t)
 	return true;
 }
 
+/* Prepares, and takes up the tokens before a decode step. */
+static bool make_past(struct timed *t)
+{
+	struct worker *w = t->w;
+	const struct cell *cell = &w->job->cell;
+	bool ok = true;
+
+	worker_stage(w, "prepare");
+	int64_t start = clock_now_ns();
+	layer_prepare(&w->layer);
+	w->out->prepare_ns = cell->variant->prepare ? clock_now_ns() - start : 0;
+	if (cell->mode != MODE_DECODE)
+		return true;
+	worker_stage(w, "taking up tokens");
+	start = clock_now_ns();
+	layer_fill(&w->layer);
+	w->out->prefill_ns = clock_now_ns() - start;
+	t->saved = decode_save(&w->layer, &ok);
+	return ok || worker_end(w, STATUS_OOM, "no memory for a copy of what a step changes");
+}
+
+/* Threads may sum in any order; one thread has only one. */
+static bool check_repeat(struct timed *t)
+{
+	struct layer *l = &t->w->layer;
+
+	if (l->cell.threads > 1)
+		return true;
+	if (t->saved) { /* sums have moved on with every call */
+		reset(t);
+		layer_run(l);
+	}
+	return layer_hash_output(l) == t->first_output ||
+	       worker_end(t->w, STATUS_BAD_OUTPUT, "the first and the last call on the same input differ");
+}
+
 bool pass_time(struct worker *w)
 {
 	const struct job *job = w->job;
@@ -110,16 +155,13 @@ bool pass_time(struct worker *w)
 
 	if (!map_scrub(&t))
 		return false;
-	worker_stage(w, "prepare");
-	int64_t start = clock_now_ns();
-	layer_prepare(&w->layer);
-	out->prepare_ns = job->cell.variant->prepare ? clock_now_ns() - start : 0;
-
+	if (!make_past(&t))
+		return false;
 	policy.calls = job->calls;
 	policy.samples = job->samples < OUTCOME_SAMPLES ? job->samples : OUTCOME_SAMPLES;
 	policy.seed = hash_memory(job->cell.seed + job->round, job->cell.id, sizeof job->cell.id);
 	struct bench_job bench = {
-		.call = call, .scrub = t.scrub ? scrub : NULL,
+		.call = call, .reset = t.saved ? reset : NULL, .scrub = t.scrub ? scrub : NULL,
 		.sense_before = sensors_before, .sense_after = sensors_after,
 		.progress = progress, .payload = &t, .sensor = &sensors,
 	};
@@ -138,11 +180,7 @@ bool pass_time(struct worker *w)
 	out->overhead_ns = overhead(&w->layer);
 	if (t.scrub)
 		munmap(t.scrub, t.scrub_bytes);
-	if (!worker_check(w))
-		return false;
-	/* Threads may sum in any order; one thread has only one. */
-	if (job->cell.threads == 1 && layer_hash_output(&w->layer) != t.first_output)
-		return worker_end(w, STATUS_BAD_OUTPUT,
-		                  "the first and the last call on the same input differ");
-	return true;
+	bool ok = worker_check(w) && check_repeat(&t);
+	free(t.saved);
+	return ok;
 }

@@ -14,6 +14,7 @@ static const struct {
 	size_t at; /* in struct row_key */
 	enum column_type type;
 } axes[] = {
+	{ "mode", offsetof(struct row_key, mode), COLUMN_STR },
 	{ "input", offsetof(struct row_key, input_kind), COLUMN_STR },
 	{ ">batch", offsetof(struct row_key, batch), COLUMN_INT },
 	{ ">heads", offsetof(struct row_key, heads), COLUMN_INT },
@@ -29,7 +30,7 @@ static const struct {
 	{ ">n_q", offsetof(struct row_key, n_q), COLUMN_INT },
 	{ ">n", offsetof(struct row_key, n_k), COLUMN_INT },
 };
-enum { AXIS_OF_N = VARYING_AXES - 1, AXIS_OF_NQ = VARYING_AXES - 2, AXIS_OF_SEED = VARYING_AXES - 3, AXIS_OF_DV = 5 };
+enum { AXIS_OF_N = VARYING_AXES - 1, AXIS_OF_NQ = VARYING_AXES - 2, AXIS_OF_SEED = VARYING_AXES - 3, AXIS_OF_DV = 6 };
 static_assert(sizeof axes / sizeof *axes == VARYING_AXES, "one flag an axis");
 
 static void axis_text(const struct row_key *key, size_t a, char *out, size_t size)
@@ -55,10 +56,12 @@ void varying_find(const struct results *results, struct varying *varying)
 			shown[a] = strcmp(first, here) != 0;
 		}
 	}
-	/* Of two sizes that are usually one, the second only where it differs. */
+	/* Of two sizes that are usually one, the second only where it differs; a decode
+	 * step has one query. */
 	shown[AXIS_OF_NQ] = shown[AXIS_OF_DV] = false;
 	for (size_t i = 0; i < results->n; i++) {
-		shown[AXIS_OF_NQ] |= results->v[i].key.n_q != results->v[i].key.n_k;
+		bool decode = !strcmp(results->v[i].key.mode, cell_mode_names[MODE_DECODE]);
+		shown[AXIS_OF_NQ] |= !decode && results->v[i].key.n_q != results->v[i].key.n_k;
 		shown[AXIS_OF_DV] |= results->v[i].key.d_value != results->v[i].key.d_head;
 	}
 }

@@ -72,7 +72,7 @@ static bool plan_probe(const struct cell *c, const double *arg, unsigned flags, 
 	p->shape = cell_shape(c, 0);
 	p->shape.d_v = c->n_k;
 	p->ranks = flags & ATTN_PARALLEL ? c->threads : 1;
-	return c->type == ATTN_F32 && c->n_k <= KEYS && c->n_q <= KEYS &&
+	return c->mode == MODE_FORWARD && c->type == ATTN_F32 && c->n_k <= KEYS && c->n_q <= KEYS &&
 	       !c->variant->plan(&p->shape, arg, p->ranks, &p->plan);
 }
 

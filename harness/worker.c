@@ -116,7 +116,9 @@ static bool set_up(struct worker *w)
 	w->out->flops_executed = plan.flops_executed;
 	w->out->pairs_executed = plan.pairs;
 	w->out->bytes_model = plan.bytes;
-	w->out->io_bytes = (int64_t)plan.io;
+	w->out->io_bytes = (int64_t)plan.call_io;
+	if (cell->mode == MODE_DECODE)
+		w->out->state_bytes = (int64_t)plan.kept;
 	w->out->ws_model_bytes = (int64_t)plan.work;
 
 	worker_stage(w, "start");

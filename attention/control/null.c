@@ -37,6 +37,36 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	}
 }
 
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	(void)arg;
+	(void)ranks;
+	p->step.pairs = (double)queries;
+	p->step.bytes = (double)((1 + queries) * s->d_v * sizeof(float));
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	(void)c;
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	(void)team;
+	for (size_t r = 0; r < c->queries; r++)
+		memcpy((float *)c->out + r * c->ldo, c->v, c->shape->d_v * sizeof(float));
+}
+
+static const struct attn_decode decode = {
+	.keeps = "nothing",
+	.shares = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_null = {
 	.abi = ATTN_ABI,
 	.name = "null",
@@ -51,5 +81,6 @@ const struct attn_variant attn_null = {
 	.impl_bound = 1e-7f,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_null,
 };

@@ -109,6 +109,62 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	}
 }
 
+/* ---- decoding: the running sum ---- */
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	(void)arg;
+	(void)ranks;
+	p->past = p->changed = 2 * work_padded(s->d_v) * sizeof(float);
+	p->step.flops_useful = p->step.flops_executed = (double)((1 + queries) * s->d_v);
+	p->step.pairs = (double)queries * (double)s->n_k;
+	p->step.bytes = 2 * (double)p->past + (double)((1 + queries) * s->d_v * sizeof(float));
+	return NULL;
+}
+
+static struct sum past_of(const struct attn_decode_call *c)
+{
+	float *past = c->past;
+
+	return (struct sum){ past, past + work_padded(c->shape->d_v), c->length % BLOCK };
+}
+
+static void decode_start(const struct attn_decode_call *c)
+{
+	struct sum sum = past_of(c);
+
+	sum_reset(&sum, c->shape->d_v);
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct attn_call call = { .shape = c->shape, .kern = c->kern, .v = c->v, .ldv = c->ldv, .stats = c->stats };
+	struct sum sum = past_of(c);
+
+	add(&call, &sum, 0, c->tokens);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_call call = { .shape = c->shape, .kern = c->kern, .out = c->out, .ldo = c->ldo, .stats = c->stats };
+	struct sum sum = past_of(c);
+
+	(void)team;
+	decode_append(c);
+	for (size_t r = 0; r < c->queries; r++)
+		store(&call, &sum, r, c->length + 1);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "sum: d_v",
+	.shares = true,
+	.plan = decode_plan,
+	.start = decode_start,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_uniform = {
 	.abi = ATTN_ABI,
 	.name = "uniform",
@@ -124,5 +180,6 @@ const struct attn_variant attn_uniform = {
 	.impl_bound = 2e-6f,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_uniform,
 };

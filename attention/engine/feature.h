@@ -71,4 +71,16 @@ void feature_plan(const struct attn_shape *s, const struct feature_map *map, siz
 void feature_forward(const struct attn_call *c, struct attn_team *team,
                      const struct feature_map *map);
 
+/* Decoding with S, z and the maxima as the past. One thread. */
+void feature_decode_plan(const struct attn_shape *s, const struct feature_map *map, size_t queries,
+                         struct attn_decode_plan *plan);
+void feature_decode_start(const struct attn_decode_call *c, const struct feature_map *map);
+void feature_decode_append(const struct attn_decode_call *c, const struct feature_map *map);
+void feature_decode_step(const struct attn_decode_call *c, const struct feature_map *map);
+
+/* Of FEATURE_EXP, without a step: out (d_v) = phi S / (phi . z). Returns ln (phi . z)
+ * with the factor that psi was divided by; -inf, and no out, where nothing is kept. */
+float feature_decode_read(const struct attn_decode_call *c, const struct feature_map *map, const float *phi,
+                          float *out);
+
 #endif

@@ -39,13 +39,6 @@ void half_narrow(const struct kern *kern, enum attn_type type, void *x, size_t l
 
 /* ---- variants that compute in f32 alone ---- */
 
-static bool is_native(const struct attn_variant *v, const struct attn_shape *s)
-{
-	unsigned flag = s->type == ATTN_BF16 ? ATTN_BF16_OK : ATTN_F16_OK;
-
-	return s->type == ATTN_F32 || (v->flags & flag);
-}
-
 /* The f32 copies of one head, before the variant's own shared memory. */
 struct wide {
 	float *q, *k, *v, *out;
@@ -70,10 +63,10 @@ const char *attn_plan(const struct attn_variant *v, const struct attn_shape *s, 
 {
 	struct attn_shape wide = *s;
 
-	if (!is_native(v, s))
+	if (!half_native(v, s->type))
 		wide.type = ATTN_F32;
 	const char *why = v->plan(&wide, arg, ranks, plan);
-	if (!why && !is_native(v, s))
+	if (!why && !half_native(v, s->type))
 		plan->shared += wide_at(s, NULL).bytes;
 	return why;
 }
@@ -84,7 +77,7 @@ void attn_forward(const struct attn_variant *v, const struct attn_call *c, struc
 	struct attn_shape shape = *s;
 	struct attn_call call = *c;
 
-	if (is_native(v, s)) {
+	if (half_native(v, s->type)) {
 		v->forward(c, team);
 		return;
 	}

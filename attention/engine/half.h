@@ -17,6 +17,14 @@ static inline const void *half_row(enum attn_type type, const void *x, size_t ld
 	return (const char *)x + i * ld * half_element_bytes(type);
 }
 
+/* Does the variant read and write this type itself? */
+static inline bool half_native(const struct attn_variant *v, enum attn_type type)
+{
+	unsigned flag = type == ATTN_BF16 ? ATTN_BF16_OK : ATTN_F16_OK;
+
+	return type == ATTN_F32 || (v->flags & flag);
+}
+
 /* y (rows x cols, ldy) = rows of x; x (rows x cols, ldx) = rows of y. For f32 a copy. */
 void half_widen(const struct kern *kern, enum attn_type type, float *y, size_t ldy, const void *x,
                 size_t ldx, size_t rows, size_t cols);

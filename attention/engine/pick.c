@@ -48,6 +48,44 @@ void pick_scan(struct pick *p, const struct kern *kern, const float *scores, siz
 	kern->lanes_collect(p->index, p->n, p->count, scores, n, threshold);
 }
 
+size_t pick_row_bytes(size_t n, size_t k)
+{
+	k = k < n ? k : n;
+	return n * sizeof(struct scored) + sizeof(float) * (2 * n + 2 * k);
+}
+
+void pick_row_init(struct pick *p, void *mem, size_t n, size_t k)
+{
+	p->n = n;
+	p->k = k < n ? k : n;
+	p->lanes = 1;
+	p->edge = mem;
+	p->maxima = (float *)(p->edge + n);
+	p->index = (uint32_t *)(p->maxima + 2 * p->k);
+	p->column = (float *)(p->index + n);
+}
+
+void pick_row_scan(struct pick *p, const struct kern *kern, const float *scores, size_t n, float error)
+{
+	size_t groups = 2 * p->k, count = 0;
+	float threshold = KERN_NO_MAX;
+
+	p->scores = scores;
+	p->error[0] = error;
+	if (p->k > 0 && groups < n) {
+		for (size_t g = 0; g < groups; g++)
+			p->maxima[g] = KERN_MASKED;
+		for (size_t j = 0; j < n; j += groups)
+			kern->raise(p->maxima, scores + j, n - j < groups ? n - j : groups);
+		float bound = select_kth_largest(p->maxima, groups, p->k) - 2 * error;
+		threshold = bound > KERN_NO_MAX ? bound : KERN_NO_MAX;
+	}
+	for (size_t j = 0; j < n; j++)
+		if (scores[j] >= threshold)
+			p->index[count++] = (uint32_t)j;
+	p->count[0] = (uint32_t)count;
+}
+
 size_t pick_lane(const struct pick *p, size_t lane, pick_exact *exact, const void *ctx, uint32_t *chosen)
 {
 	const uint32_t *index = p->index + lane * p->n;
@@ -78,6 +116,17 @@ size_t pick_lane(const struct pick *p, size_t lane, pick_exact *exact, const voi
 	for (size_t a = 0; sure < p->k; a++)
 		chosen[sure++] = p->edge[a].index;
 	return p->k;
+}
+
+double pick_rows_exact(const void *rows, size_t lane, size_t j)
+{
+	const struct pick_rows *r = rows;
+	double sum = 0;
+
+	(void)lane;
+	for (size_t e = 0; e < r->d; e++)
+		sum += (double)r->q[e] * (r->exact ? r->exact[j * r->d + e] : (double)r->x[j * r->d + e]);
+	return sum;
 }
 
 float pick_dot_error(size_t d, float length_x, float length_y)

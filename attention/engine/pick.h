@@ -44,6 +44,19 @@ void pick_scan(struct pick *p, const struct kern *kern, const float *scores, siz
 size_t pick_lane(const struct pick *p, size_t lane, pick_exact *exact, const void *ctx,
                  uint32_t *chosen);
 
+/* For scores of one query that lie side by side: a pick of one lane, lane 0. */
+size_t pick_row_bytes(size_t n, size_t k);
+void pick_row_init(struct pick *p, void *mem, size_t n, size_t k);
+void pick_row_scan(struct pick *p, const struct kern *kern, const float *scores, size_t n, float error);
+
+/* pick_exact: one query against rows of d channels, in f32 or, unless NULL, in double. */
+struct pick_rows {
+	const float *q, *x;
+	const double *exact;
+	size_t d;
+};
+double pick_rows_exact(const void *rows, size_t lane, size_t j);
+
 /* Largest error of a dot product of d terms whose factors have lengths |x|, |y|
  * and relative errors of a rounding: (d + 2) roundings of at most |x| |y|. */
 float pick_dot_error(size_t d, float length_x, float length_y);

@@ -13,6 +13,7 @@
  * length is not a multiple (the published code shifts it back and counts its
  * keys twice); chunks wholly in the future are skipped.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -129,6 +130,67 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	}
 }
 
+/* ---- decoding: one query chunk, summaries of the cache ---- */
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	struct layout past = { .base = NULL };
+
+	(void)ranks;
+	cache_work(s, queries, (double)(queries * s->n_k), (double)s->n_k, p);
+	cache_at(&past, s, s->n_k, 0);
+	p->past = past.used;
+	p->step.shared = key_chunks(s, arg) * queries * (s->d_v + 1) * sizeof(float);
+	p->step.scratch = single_scratch_bytes(s->type, s->d, s->d_v, queries);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	struct layout past = { .base = c->past };
+	struct cache cache = cache_at(&past, c->shape, c->shape->n_k, 0);
+
+	cache_append(&cache, c);
+}
+
+/* Ranks take key chunks in turn. */
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	struct layout past = { .base = c->past };
+	struct cache cache = cache_at(&past, s, s->n_k, 0);
+	size_t chunk = (size_t)c->arg[KEY_CHUNK], n = c->length + 1, chunks = (n + chunk - 1) / chunk;
+	float *summary = c->shared, *lse = summary + chunks * c->queries * s->d_v;
+	const struct attn_call rows = { .shape = s, .kern = c->kern, .out = c->out, .ldo = c->ldo };
+	struct attn_team alone = { .size = 1 };
+	struct single one;
+
+	if (team->rank == 0)
+		cache_append(&cache, c);
+	single_init(&one, c, c->scratch, s->type, s->d, s->d_v);
+	attn_barrier(team);
+	for (size_t u = team->rank; u < chunks; u += team->size) {
+		size_t at = u * c->queries, j = u * chunk;
+		single_load(&one, s->scale);
+		single_keys(&one, cache_key(&cache, j), s->d, cache_value(&cache, j), s->d_v,
+		            n - j < chunk ? n - j : chunk, 0);
+		single_finish_to(&one, &alone, NULL, summary + at * s->d_v, s->d_v, lse + at);
+	}
+	attn_barrier(team);
+	for (size_t r = 0; team->rank == 0 && r < c->queries; r++)
+		merge(&rows, r, summary + r * s->d_v, lse + r, chunks, c->queries);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "cache: n (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_chunked = {
 	.abi = ATTN_ABI,
 	.name = "chunked",
@@ -147,5 +209,6 @@ const struct attn_variant attn_chunked = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_exact,
 };

@@ -9,6 +9,7 @@
  * The band of all visible keys; blocks wholly in the future are skipped.
  */
 #include "../engine/band.h"
+#include "../engine/cache.h"
 #include "../oracle/oracle.h"
 
 enum { BLOCK };
@@ -44,6 +45,45 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	band_run(c, team, band, (size_t)c->arg[BLOCK]);
 }
 
+static struct cache_pattern kept(const struct attn_shape *s, const double *arg)
+{
+	(void)s;
+	(void)arg;
+	return (struct cache_pattern){ .band = { band } };
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	const struct cache_pattern pattern = kept(s, arg);
+
+	cache_plan(s, arg, &pattern, queries, ranks, p);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_append(c, &pattern);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_step(c, team, &pattern);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "cache: n (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_flash = {
 	.abi = ATTN_ABI,
 	.name = "flash",
@@ -63,5 +103,6 @@ const struct attn_variant attn_flash = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_exact,
 };

@@ -10,6 +10,7 @@
  * (n d_v divisions instead of n^2). The causal form multiplies the whole square,
  * as BLAS has no triangular product of this kind: executed = 2 x useful work.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../kernels/gemm.h"
@@ -93,6 +94,85 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	}
 }
 
+/* ---- decoding: the row of scores is materialised ---- */
+
+struct row {
+	struct cache cache;
+	float *scores; /* queries x n_k */
+	float *parts;
+};
+
+static struct row row_at(const struct attn_shape *s, size_t queries, size_t ranks, struct layout *past,
+                         struct layout *shared)
+{
+	struct row row = { .cache = cache_at(past, s, s->n_k, 0) };
+
+	LAYOUT(shared, row.scores, queries * s->n_k);
+	row.parts = layout_take(shared, single_shared_bytes(s->d_v, queries, ranks));
+	return row;
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	struct layout past = { .base = NULL }, shared = { .base = NULL };
+	double pairs = (double)queries * (double)s->n_k;
+
+	(void)arg;
+	cache_work(s, queries, pairs, pairs, p);
+	p->step.bytes += 16 * pairs;
+	row_at(s, queries, ranks, &past, &shared);
+	p->past = past.used;
+	p->step.shared = shared.used;
+	p->step.scratch = single_scratch_bytes(s->type, s->d, s->d_v, queries);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	struct layout past = { .base = c->past };
+	struct cache cache = cache_at(&past, c->shape, c->shape->n_k, 0);
+
+	cache_append(&cache, c);
+}
+
+/* Each rank owns a stretch of keys. */
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	struct layout past = { .base = c->past }, shared = { .base = c->shared };
+	struct row row = row_at(s, c->queries, team->size, &past, &shared);
+	size_t j0 = work_part(c->length + 1, team->rank, team->size);
+	size_t n = work_part(c->length + 1, team->rank + 1, team->size) - j0;
+	float cap = (float)c->arg[SOFTCAP];
+	struct single one;
+
+	if (team->rank == 0)
+		cache_append(&row.cache, c);
+	single_init(&one, c, c->scratch, s->type, s->d, s->d_v);
+	single_load(&one, s->scale);
+	attn_barrier(team);
+	for (size_t r = 0; r < c->queries; r++) {
+		float *scores = row.scores + r * s->n_k + j0;
+		c->kern->rows_dot(scores, cache_key(&row.cache, j0), s->d, n, one.q + r * s->d, s->d);
+		for (size_t j = 0; cap > 0 && j < n; j++)
+			scores[j] = cap * tanhf(scores[j] / cap);
+		single_scores(&one, r, scores, cache_value(&row.cache, j0), s->d_v, n);
+	}
+	if (c->stats)
+		c->stats->flops_executed += 2 * (double)(c->queries * n * s->d);
+	single_finish(&one, team, row.parts);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "cache: n (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_full = {
 	.abi = ATTN_ABI,
 	.name = "full",
@@ -112,5 +192,6 @@ const struct attn_variant attn_full = {
 	.refine = refine,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_full,
 };

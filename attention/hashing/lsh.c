@@ -347,6 +347,19 @@ static void forward(const struct attn_call *call, struct attn_team *team)
 		call->stats->flops_executed += 2.0 * (double)(n * shape.d);
 }
 
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	(void)s;
+	(void)arg;
+	(void)queries;
+	(void)ranks;
+	(void)p;
+	return "has no decode step: every token moves the sorted buckets, and with them what earlier tokens saw";
+}
+
+static const struct attn_decode decode = { .plan = decode_plan };
+
 const struct attn_variant attn_lsh = {
 	.abi = ATTN_ABI,
 	.name = "lsh",
@@ -368,5 +381,6 @@ const struct attn_variant attn_lsh = {
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_lsh,
 };

@@ -16,6 +16,8 @@
  * summed over the keys before and after the window only, and the window resumes
  * from that result; all is relative to maxima, and no weight is negative.
  */
+#include "../engine/cache.h"
+#include "../engine/feature.h"
 #include "../engine/layout.h"
 #include "../engine/outside.h"
 #include "../engine/projection.h"
@@ -165,6 +167,174 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	tile_run(&with_lse, team, pattern, NULL, true);
 }
 
+/* ---- decoding: a ring holds the window, the features what has left it ---- */
+
+static void key_features(const struct attn_call *c, const float *x, size_t ldx, size_t rows, size_t pos,
+                         float *y, size_t ldy)
+{
+	float shift[FEATURE_MAX_CHUNK];
+	size_t dim = features(c->shape, c->arg).dim;
+
+	(void)pos;
+	exponents(c, x, ldx, rows, y, ldy, shift);
+	for (size_t r = 0; r < rows; r++)
+		for (size_t f = 0; f < dim; f++)
+			y[r * ldy + f] -= shift[r];
+}
+
+static struct feature_map map_of(const struct attn_shape *s, const double *arg)
+{
+	struct outside o = features(s, arg);
+
+	return (struct feature_map){ .dim = o.dim, .kind = FEATURE_EXP, .key = key_features, .normalise = true,
+		                     .decay = 1, .map_flops = o.map_flops, .map_exp = (double)o.dim };
+}
+
+/* One token more than the window: the next step finds there what it drops. */
+struct past {
+	void *sums;
+	struct cache ring;
+};
+
+static struct past past_at(const struct attn_shape *s, const double *arg, struct layout *l)
+{
+	const struct feature_map map = map_of(s, arg);
+	struct attn_decode_plan sums = { 0 };
+	struct past past;
+
+	feature_decode_plan(s, &map, 1, &sums);
+	past.sums = layout_take(l, sums.past);
+	past.ring = cache_at(l, s, 0, (size_t)arg[LEFT] + 2);
+	return past;
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	const struct feature_map map = map_of(s, arg);
+	struct attn_decode_plan sums = { .step.state = p->step.state };
+	struct layout past = { .base = NULL };
+	double seen = (double)queries * (double)(s->n_k < (size_t)arg[LEFT] + 1 ? s->n_k : (size_t)arg[LEFT] + 1);
+
+	(void)ranks;
+	feature_decode_plan(s, &map, queries, &sums);
+	cache_work(s, queries, seen, seen, p);
+	p->step.flops_useful += sums.step.flops_useful;
+	p->step.flops_executed += sums.step.flops_executed;
+	p->step.n_exp += sums.step.n_exp;
+	p->step.bytes += sums.step.bytes;
+	past_at(s, arg, &past);
+	p->past = past.used;
+	p->changed = sums.past;
+	p->step.scratch = sums.step.scratch + single_scratch_bytes(s->type, s->d, s->d_v, queries) +
+	                  2 * work_padded(map.dim + s->d_v) * sizeof(float);
+	return NULL;
+}
+
+/* The features' call on n tokens at k, v; nothing in it depends on positions. */
+static struct attn_decode_call sums_call(const struct attn_decode_call *c, const struct past *past,
+                                         const float *k, size_t ldk, const float *v, size_t ldv, size_t n)
+{
+	struct attn_decode_call call = *c;
+
+	call.past = past->sums;
+	call.k = k;
+	call.v = v;
+	call.ldk = ldk;
+	call.ldv = ldv;
+	call.tokens = n;
+	return call;
+}
+
+static void decode_start(const struct attn_decode_call *c)
+{
+	const struct feature_map map = map_of(c->shape, c->arg);
+	struct layout l = { .base = c->past };
+	struct past past = past_at(c->shape, c->arg, &l);
+	struct attn_decode_call call = sums_call(c, &past, NULL, 0, NULL, 0, 0);
+
+	feature_decode_start(&call, &map);
+}
+
+/* Tokens that the new ones push out of the window are first in the ring, then among
+ * the new ones themselves. */
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	const struct feature_map map = map_of(s, c->arg);
+	struct layout l = { .base = c->past };
+	struct past past = past_at(s, c->arg, &l);
+	size_t window = (size_t)c->arg[LEFT] + 1, end = c->length + c->tokens;
+	size_t j = c->length > window ? c->length - window : 0, gone = end > window ? end - window : 0;
+	struct attn_decode_call call;
+
+	for (; j < gone && j < c->length; j++) {
+		size_t row = cache_row(&past.ring, j);
+		call = sums_call(c, &past, cache_key(&past.ring, row), s->d, cache_value(&past.ring, row), s->d_v, 1);
+		feature_decode_append(&call, &map);
+	}
+	if (j < gone) {
+		size_t i = j - c->length;
+		call = sums_call(c, &past, (const float *)c->k + i * c->ldk, c->ldk,
+		                 (const float *)c->v + i * c->ldv, c->ldv, gone - j);
+		feature_decode_append(&call, &map);
+	}
+	cache_append(&past.ring, c);
+}
+
+/* Query r resumes the window from what the features give. */
+static void resume(const struct attn_decode_call *c, const struct past *past, struct single *one, size_t r,
+                   float *phi)
+{
+	const struct attn_shape *s = c->shape;
+	const struct feature_map map = map_of(s, c->arg);
+	const struct attn_call call = { .shape = s, .arg = c->arg, .kern = c->kern, .state = c->state };
+	const struct attn_decode_call sums = sums_call(c, past, NULL, 0, NULL, 0, 0);
+	float shift, *out = phi + work_padded(map.dim);
+
+	exponents(&call, (const float *)c->q + r * c->ldq, c->ldq, 1, phi, map.dim, &shift);
+	float most = c->kern->max(phi, map.dim);
+	c->kern->exp_shift(phi, phi, most, map.dim);
+	float lse = feature_decode_read(&sums, &map, phi, out) + most - shift +
+	            (float)features(s, c->arg).log_weight;
+	single_resume(one, r, out, lse);
+	if (c->stats)
+		c->stats->flops_executed += map.map_flops;
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	const struct feature_map map = map_of(s, c->arg);
+	struct attn_decode_plan sums = { 0 };
+	struct layout l = { .base = c->past };
+	struct past past = past_at(s, c->arg, &l);
+	struct cache_run run;
+	struct single one;
+	size_t lo, hi;
+
+	feature_decode_plan(s, &map, 1, &sums);
+	char *mem = (char *)c->scratch + sums.step.scratch;
+	decode_append(c);
+	single_init(&one, c, mem, s->type, s->d, s->d_v);
+	single_load(&one, s->scale);
+	float *phi = (float *)(mem + single_scratch_bytes(s->type, s->d, s->d_v, c->queries));
+	for (size_t r = 0; r < c->queries; r++)
+		resume(c, &past, &one, r, phi);
+	window(s, c->arg, c->length, &lo, &hi);
+	run = cache_band(lo, hi);
+	cache_look(&one, &past.ring, &run, 1, 0, team);
+	single_finish(&one, team, NULL);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "state and ring: m (d_v + 1) + (left + 2) (d + d_v)",
+	.plan = decode_plan,
+	.start = decode_start,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_scatterbrain = {
 	.abi = ATTN_ABI,
 	.name = "scatterbrain",
@@ -185,5 +355,6 @@ const struct attn_variant attn_scatterbrain = {
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_scatterbrain,
 };

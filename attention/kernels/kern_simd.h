@@ -8,7 +8,8 @@
  *   KR, DR   keys, value channels of a micro-kernel: KR * QV and DR * QV
  *            accumulators, which with QV operands must fit the registers and
  *            cover latency x throughput of the FMA units
- *   MR, NV   rows and vectors of the matrix micro-kernel: MR * NV accumulators
+ *   MR, NV   rows and vectors of the matrix micro-kernel: MR * NV accumulators,
+ *            at least WIDE
  *   BLOCK    keys of a step: p, the values and the queries stay in L1; a
  *            multiple of KR, or keys would be counted twice
  */
@@ -393,6 +394,11 @@ struct product {
 	size_t step[2], calls;
 };
 
+/* Vectors of a product of one row, which has no other rows to hide latency with
+ * and should read b in the order of memory. */
+enum { WIDE = 8 };
+_Static_assert(WIDE <= MR * NV, "accumulators");
+
 /* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats. */
 INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, const size_t nv,
                      size_t part)
@@ -402,14 +408,13 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
 	const char *fetch = x->fetch[turn];
 	size_t step = x->step[turn];
-	vf acc[MR][NV];
+	vf acc[MR * NV];
 
 	x->fetch[turn] += k * step;
-	UNROLL for (size_t i = 0; i < mr; i++)
-		UNROLL for (size_t u = 0; u < nv; u++)
-			acc[i][u] = v_set1(0);
+	UNROLL for (size_t i = 0; i < mr * nv; i++)
+		acc[i] = v_set1(0);
 	for (size_t l = 0; l < k; l++) {
-		vf bl[NV];
+		vf bl[WIDE];
 		v_prefetch_far(fetch + l * step);
 		UNROLL for (size_t u = 0; u < nv; u++)
 			bl[u] = part && u == nv - 1 ? v_load_part(b + l * ldb + u * VL, part)
@@ -417,14 +422,14 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 		UNROLL for (size_t i = 0; i < mr; i++) {
 			vf ai = v_set1(a[i * rsa + l * csa]);
 			UNROLL for (size_t u = 0; u < nv; u++)
-				acc[i][u] = v_fma(ai, bl[u], acc[i][u]);
+				acc[i * nv + u] = v_fma(ai, bl[u], acc[i * nv + u]);
 		}
 	}
 	UNROLL for (size_t i = 0; i < mr; i++) {
 		UNROLL for (size_t u = 0; u < nv; u++) {
 			float *to = c + i * ldc + u * VL;
 			bool partial = part && u == nv - 1;
-			vf sum = acc[i][u];
+			vf sum = acc[i * nv + u];
 			if (x->accumulate)
 				sum += partial ? v_load_part(to, part) : v_load(to);
 			if (partial)
@@ -459,6 +464,10 @@ static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t cs
 		x.fetch[u] = fetch->bytes[u] ? fetch->from[u] : (const void *)b;
 		x.step[u] = step < 64 ? step : 64;
 	}
+	for (; m == 1 && j + WIDE * VL <= n; j += WIDE * VL)
+		mm_micro(&x, 0, j, 1, WIDE, 0);
+	for (; m == 1 && j + WIDE / 2 * VL <= n; j += WIDE / 2 * VL)
+		mm_micro(&x, 0, j, 1, WIDE / 2, 0);
 	for (; j + NV * VL <= n; j += NV * VL)
 		mm_panel(&x, m, j, NV, 0);
 	for (; j + VL <= n; j += VL)
@@ -475,18 +484,18 @@ static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, con
 	mm_fetch(c, ldc, a, rsa, csa, b, ldb, m, n, k, accumulate, &nothing);
 }
 
-/* VL rows at a time: each has an accumulator, and one transpose sums them all. */
+/* VL rows at a time: each has an accumulator, and one transpose sums them all.
+ * Row by row, in the order of memory: rows side by side are several streams of
+ * short lines, which caches fetch at a third of the speed. */
 static void rows_dot(float *y, const float *a, size_t lda, size_t m, const float *x, size_t n)
 {
 	for (size_t i = 0; i < m; i += VL) {
 		size_t rows = m - i < VL ? m - i : VL, j = 0;
 		vf acc[VL], sum = v_set1(0);
-		UNROLL for (size_t r = 0; r < VL; r++)
+		UNROLL for (size_t r = 0; r < VL; r++) {
 			acc[r] = v_set1(0);
-		for (; rows == VL && j + VL <= n; j += VL) {
-			vf xj = v_load(x + j);
-			UNROLL for (size_t r = 0; r < VL; r++)
-				acc[r] = v_fma(v_load(a + (i + r) * lda + j), xj, acc[r]);
+			for (j = 0; rows == VL && j + VL <= n; j += VL)
+				acc[r] = v_fma(v_load(a + (i + r) * lda + j), v_load(x + j), acc[r]);
 		}
 		for (; j < n; j += VL) {
 			size_t part = n - j < VL ? n - j : VL;

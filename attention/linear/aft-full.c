@@ -15,6 +15,7 @@
  * row must not differ by more than 40, or the smallest weights are lost. Rows whose
  * largest visible key lies more than MAX_RISE apart never share a tile.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -273,6 +274,63 @@ static void prepare(const struct attn_shape *s, const double *arg, uint64_t seed
 			        seed, attn_random_stream("aft-full", s->head, 1), j * rank + r);
 }
 
+/* ---- decoding: a tile of one row over a cache ---- */
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	struct layout past = { .base = NULL };
+	double n = (double)s->n_k, d = (double)s->d;
+
+	(void)ranks;
+	cache_at(&past, s, s->n_k, 0);
+	p->past = past.used;
+	p->step.scratch = scratch_floats(s) * sizeof(float);
+	p->step.pairs = n * (double)queries;
+	p->step.flops_useful = 4 * p->step.pairs * d;
+	p->step.flops_executed = p->step.pairs * (4 * d + 2 * arg[RANK]);
+	p->step.n_exp = p->step.pairs * (d + 1) + d;
+	p->step.bytes = n * (2 * d + arg[RANK]) * sizeof(float) + cache_io_bytes(s, queries);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	struct layout past = { .base = c->past };
+	struct cache cache = cache_at(&past, c->shape, c->shape->n_k, 0);
+
+	cache_append(&cache, c);
+}
+
+/* Exponentials are made anew for each row: they are relative to the largest key. */
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	struct layout past = { .base = c->past };
+	struct cache cache = cache_at(&past, s, s->n_k, 0);
+	struct attn_call call = {
+		.shape = s, .arg = c->arg, .kern = c->kern, .state = c->state, .k = cache_key(&cache, 0),
+		.v = cache_value(&cache, 0), .ldk = s->d, .ldv = s->d, .aux = c->aux, .scratch = c->scratch,
+		.stats = c->stats, /* ldq, ldo = 0: every row of q and out is this one */
+	};
+
+	(void)team;
+	cache_append(&cache, c);
+	for (size_t r = 0; r < c->queries; r++) {
+		call.q = (const float *)c->q + r * c->ldq;
+		call.out = (float *)c->out + r * c->ldo;
+		struct work w = work_init(&call);
+		run_tile(&w, c->length, 1);
+	}
+}
+
+static const struct attn_decode decode = {
+	.keeps = "cache: 2 n d",
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_aft_full = {
 	.abi = ATTN_ABI,
 	.name = "aft-full",
@@ -291,5 +349,6 @@ const struct attn_variant attn_aft_full = {
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_aft_full,
 };

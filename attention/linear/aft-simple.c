@@ -13,6 +13,7 @@
  * published causal code divides inside the running sum, which is another formula.
  * Sums of a block are added to the total at its end: rounding grows with blocks.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -244,6 +245,78 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 	return NULL;
 }
 
+/* ---- decoding: the sums are the past ---- */
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	size_t ld = work_padded(s->d);
+	double d = (double)s->d, rows = (double)queries;
+
+	(void)arg;
+	(void)ranks;
+	p->past = p->changed = SUMS * ld * sizeof(float);
+	p->step.scratch = 2 * ld * sizeof(float);
+	p->step.flops_useful = p->step.flops_executed = 3 * (rows + 1) * d;
+	p->step.n_exp = (rows + 1) * d;
+	p->step.pairs = rows * (double)s->n_k;
+	p->step.bytes = 2 * (double)p->past + cache_io_bytes(s, queries);
+	return NULL;
+}
+
+static struct attn_call call_of(const struct attn_decode_call *c)
+{
+	return (struct attn_call){
+		.shape = c->shape, .kern = c->kern, .q = c->q, .k = c->k, .v = c->v, .out = c->out, .ldq = c->ldq,
+		.ldk = c->ldk, .ldv = c->ldv, .ldo = c->ldo, .stats = c->stats,
+	};
+}
+
+static struct work past_of(const struct attn_decode_call *c, const struct attn_call *call)
+{
+	size_t ld = work_padded(c->shape->d);
+	float *scratch = c->scratch;
+
+	return (struct work){ call, c->shape->d, ld, sums_at(c->past, ld), scratch, scratch + ld };
+}
+
+static void decode_start(const struct attn_decode_call *c)
+{
+	const struct attn_call call = call_of(c);
+	struct work w = past_of(c, &call);
+
+	reset(&w);
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct attn_call call = call_of(c);
+	struct work w = past_of(c, &call);
+
+	absorb_range(&w, 0, c->tokens);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_call call = call_of(c);
+	struct work w = past_of(c, &call);
+
+	(void)team;
+	open_block(&w, 0, 1);
+	absorb(&w, 0);
+	for (size_t r = 0; r < c->queries; r++)
+		emit(&w, r, false);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "sums: 3 d",
+	.shares = true,
+	.plan = decode_plan,
+	.start = decode_start,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_aft_simple = {
 	.abi = ATTN_ABI,
 	.name = "aft-simple",
@@ -259,5 +332,6 @@ const struct attn_variant attn_aft_simple = {
 	.impl_bound = 5e-6f,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_aft_simple,
 };

@@ -123,6 +123,64 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	feature_forward(&inner, team, &map);
 }
 
+/* The engine's call, W transposed before its scratch. */
+static struct attn_decode_call engine_call(const struct attn_decode_call *c)
+{
+	size_t d = c->shape->d;
+	const float *w = attn_aux_find(c->aux, "W", d, d);
+	struct attn_decode_call inner = *c;
+
+	inner.scratch = (float *)c->scratch + weight_floats(d);
+	if (w)
+		c->kern->transpose(c->scratch, d, w, d, d, d);
+	return inner;
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	const struct feature_map map = map_of(s, arg);
+
+	(void)ranks;
+	feature_decode_plan(s, &map, queries, p);
+	p->step.scratch += weight_floats(s->d) * sizeof(float);
+	return NULL;
+}
+
+static void decode_start(const struct attn_decode_call *c)
+{
+	const struct feature_map map = map_of(c->shape, c->arg);
+	const struct attn_decode_call inner = engine_call(c);
+
+	feature_decode_start(&inner, &map);
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct feature_map map = map_of(c->shape, c->arg);
+	const struct attn_decode_call inner = engine_call(c);
+
+	feature_decode_append(&inner, &map);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct feature_map map = map_of(c->shape, c->arg);
+	const struct attn_decode_call inner = engine_call(c);
+
+	(void)team;
+	feature_decode_step(&inner, &map);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "state: 2 d (d_v + 1)",
+	.shares = true,
+	.plan = decode_plan,
+	.start = decode_start,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_hedgehog = {
 	.abi = ATTN_ABI,
 	.name = "hedgehog",
@@ -142,5 +200,6 @@ const struct attn_variant attn_hedgehog = {
 	.refine = refine,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_hedgehog,
 };

@@ -17,6 +17,7 @@
  * adds a null token for the first rows. Finished blocks all have c tokens: their
  * ln c is taken from the single tokens instead.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -167,6 +168,86 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	tile_run(&inner, team, pattern, &p, false);
 }
 
+/* ---- decoding: pooled blocks, and a ring for the unfinished one ---- */
+
+struct kept {
+	struct cache blocks, single;
+};
+
+static struct kept kept_at(const struct attn_shape *s, const double *arg, struct layout *past)
+{
+	return (struct kept){ .blocks = cache_at(past, s, blocks_of(s, arg), 0),
+		              .single = cache_at(past, s, 0, block_of(arg)) };
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	struct layout past = { .base = NULL };
+	double seen = (double)(s->n_k / block_of(arg) + s->n_k % block_of(arg)), both = (double)(s->d + s->d_v);
+
+	cache_work(s, queries, seen * (double)queries, seen, p);
+	p->step.flops_useful += both;
+	p->step.flops_executed += both;
+	kept_at(s, arg, &past);
+	p->past = past.used;
+	p->step.shared = single_shared_bytes(s->d_v, queries, ranks);
+	p->step.scratch = single_scratch_bytes(s->type, s->d, s->d_v, queries);
+	return NULL;
+}
+
+/* The last token of a block pools it. */
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct attn_shape *s = c->shape;
+	const struct attn_call call = { .kern = c->kern };
+	struct layout past = { .base = c->past };
+	struct kept kept = kept_at(s, c->arg, &past);
+	size_t block = block_of(c->arg);
+
+	for (size_t i = 0; i < c->tokens; i++) {
+		size_t seen = c->length + i + 1, b = (seen - 1) / block;
+		cache_put(&kept.single, cache_row(&kept.single, seen - 1), (const float *)c->k + i * c->ldk,
+		          (const float *)c->v + i * c->ldv);
+		if (seen % block)
+			continue;
+		pool_rows(&call, cache_key(&kept.single, 0), s->d, s->d, 0, block, c->arg[POOL] == MAX,
+		          cache_key(&kept.blocks, b));
+		pool_rows(&call, cache_value(&kept.single, 0), s->d_v, s->d_v, 0, block, false,
+		          cache_value(&kept.blocks, b));
+	}
+	if (c->stats)
+		c->stats->flops_executed += (double)(c->tokens * (s->d + s->d_v));
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	struct layout past = { .base = c->past };
+	struct kept kept = kept_at(s, c->arg, &past);
+	size_t block = block_of(c->arg), seen = c->length + 1;
+	const struct cache_run blocks = cache_band(0, seen / block), single = cache_band(seen - seen % block, seen);
+	struct single one;
+
+	if (team->rank == 0)
+		decode_append(c);
+	single_init(&one, c, c->scratch, s->type, s->d, s->d_v);
+	single_load(&one, s->scale);
+	attn_barrier(team);
+	cache_look(&one, &kept.blocks, &blocks, 1, 0, team);
+	cache_look(&one, &kept.single, &single, 1, -logf((float)block), team);
+	single_finish(&one, team, c->shared);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "blocks and ring: (n/c + c) (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_pooled = {
 	.abi = ATTN_ABI,
 	.name = "pooled",
@@ -185,5 +266,6 @@ const struct attn_variant attn_pooled = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_pooled,
 };

@@ -145,7 +145,7 @@ void oracle_topk(const struct attn_oracle_call *c)
 		}
 		for (size_t j = 0; j < s->n_k; j++) {
 			size_t before = 0;
-			for (size_t l = 0; l < s->n_k; l++)
+			for (size_t l = 0; l < s->n_k && before < k; l++)
 				before += logit[l] > logit[j] || (logit[l] == logit[j] && l < j);
 			w[j] = logit[j] > -INFINITY && before < k ? exp(logit[j] - top) : 0;
 			sum += w[j];

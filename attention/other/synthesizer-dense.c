@@ -10,6 +10,7 @@
  * keys it is flash attention of head size h. The width of W2 is the largest length
  * of a model; here its first n_k columns are made.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -109,6 +110,80 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	tile_run(&call, team, pattern, &inner, false);
 }
 
+/* ---- decoding: a cache of values; keys are columns of W2 ---- */
+
+static struct cache values_at(const struct attn_shape *s, struct layout *past)
+{
+	struct attn_shape values = *s;
+
+	values.d = 0;
+	return cache_at(past, &values, s->n_k, 0);
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	size_t h = (size_t)arg[HIDDEN];
+	double projection = 2 * (double)queries * (double)(s->d * h);
+	struct layout past = { .base = NULL };
+	struct attn_shape inner = *s;
+
+	inner.d = h;
+	cache_work(&inner, queries, (double)(queries * s->n_k), (double)s->n_k, p);
+	p->step.flops_useful += projection;
+	p->step.flops_executed += projection * (double)ranks;
+	values_at(s, &past);
+	p->past = past.used;
+	p->step.shared = single_shared_bytes(s->d_v, queries, ranks);
+	p->step.scratch = single_scratch_bytes(s->type, h, s->d_v, queries) + queries * h * sizeof(float);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	struct layout past = { .base = c->past };
+	struct cache values = values_at(c->shape, &past);
+
+	cache_append(&values, c);
+}
+
+/* Each rank owns a stretch of keys. */
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	const float *given = attn_aux_find(c->aux, "X", s->n_q, s->d);
+	struct layout past = { .base = c->past };
+	struct cache values = values_at(s, &past);
+	size_t h = (size_t)c->arg[HIDDEN], j = work_part(c->length + 1, team->rank, team->size);
+	const float *w1 = c->state, *w2_t = w1 + s->d * h;
+	float *hidden = (float *)((char *)c->scratch + single_scratch_bytes(s->type, h, s->d_v, c->queries));
+	struct single one;
+
+	if (team->rank == 0)
+		cache_append(&values, c);
+	for (size_t r = 0; r < c->queries; r++) {
+		const float *x = given ? given + c->length * s->d : (const float *)c->q + r * c->ldq;
+		c->kern->mm(hidden + r * h, h, x, s->d, 1, w1, h, 1, h, s->d, false);
+	}
+	c->kern->relu(hidden, hidden, 1, 0, c->queries * h);
+	if (c->stats)
+		c->stats->flops_executed += 2 * (double)(c->queries * s->d * h);
+	single_init(&one, c, c->scratch, s->type, h, s->d_v);
+	single_load_from(&one, hidden, h, 1);
+	attn_barrier(team);
+	single_keys(&one, w2_t + j * h, h, cache_value(&values, j), s->d_v,
+	            work_part(c->length + 1, team->rank + 1, team->size) - j, 0);
+	single_finish(&one, team, c->shared);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "cache of values: n d_v",
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_synthesizer_dense = {
 	.abi = ATTN_ABI,
 	.name = "synthesizer-dense",
@@ -128,5 +203,6 @@ const struct attn_variant attn_synthesizer_dense = {
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_synthesizer_dense,
 };

@@ -9,6 +9,7 @@
  * flash attention of a and b; or with rank=0 a full matrix of normals, read from
  * memory. For comparisons of time: an untrained R attends to nothing in particular.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -126,6 +127,80 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 		full_rows(c, i, n - i < ROWS ? n - i : ROWS);
 }
 
+/* ---- decoding: a cache of values ---- */
+
+static struct cache values_at(const struct attn_shape *s, struct layout *past)
+{
+	struct attn_shape values = *s;
+
+	values.d = 0;
+	return cache_at(past, &values, s->n_k, 0);
+}
+
+static size_t single_bytes(const struct attn_shape *s, const double *arg, size_t queries)
+{
+	return single_scratch_bytes(s->type, (size_t)arg[RANK], s->d_v, queries);
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	struct layout past = { .base = NULL };
+	struct attn_shape inner = *s;
+
+	inner.d = (size_t)arg[RANK];
+	cache_work(&inner, queries, (double)(queries * s->n_k), (double)s->n_k, p);
+	if (inner.d == 0)
+		p->step.bytes += (double)(queries * s->n_k) * sizeof(float);
+	values_at(s, &past);
+	p->past = past.used;
+	p->step.shared = single_shared_bytes(s->d_v, queries, ranks);
+	p->step.scratch = single_bytes(s, arg, queries) + (inner.d == 0 ? s->n_k * sizeof(float) : 0);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	struct layout past = { .base = c->past };
+	struct cache values = values_at(c->shape, &past);
+
+	cache_append(&values, c);
+}
+
+/* Each rank owns a stretch of keys. */
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	struct layout past = { .base = c->past };
+	struct cache values = values_at(s, &past);
+	size_t rank = (size_t)c->arg[RANK], j = work_part(c->length + 1, team->rank, team->size);
+	size_t n = work_part(c->length + 1, team->rank + 1, team->size) - j;
+	const float *a = c->state, *b = a + s->n_q * rank;
+	float *row = (float *)((char *)c->scratch + single_bytes(s, c->arg, c->queries));
+	struct single one;
+
+	if (team->rank == 0)
+		cache_append(&values, c);
+	single_init(&one, c, c->scratch, s->type, rank, s->d_v);
+	single_load_from(&one, a + c->length * rank, 0, rank ? 1 / sqrtf((float)rank) : 1);
+	attn_barrier(team);
+	if (rank > 0)
+		single_keys(&one, b + j * rank, rank, cache_value(&values, j), s->d_v, n, 0);
+	for (size_t r = 0; rank == 0 && r < c->queries; r++) {
+		memcpy(row, a + c->length * s->n_k + j, n * sizeof *row);
+		single_scores(&one, r, row, cache_value(&values, j), s->d_v, n);
+	}
+	single_finish(&one, team, c->shared);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "cache of values: n d_v",
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_synthesizer_random = {
 	.abi = ATTN_ABI,
 	.name = "synthesizer-random",
@@ -143,5 +218,6 @@ const struct attn_variant attn_synthesizer_random = {
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_synthesizer_random,
 };

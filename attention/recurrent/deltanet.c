@@ -14,6 +14,7 @@
  * then O = scale (Q S + lower(Q K^T) U), S += K^T U. Columns of V do not meet: a
  * team divides them, each rank forming K K^T and Q K^T for itself.
  */
+#include "../engine/cache.h"
 #include "../engine/work.h"
 #include "../kernels/kern.h"
 #include "../oracle/oracle.h"
@@ -82,35 +83,47 @@ static struct work work_init(const struct attn_call *c, const struct attn_team *
 	return w;
 }
 
-static void load(const struct work *w, size_t t, size_t rows)
+static void load_keys(const struct work *w, size_t t, size_t rows)
 {
 	const struct attn_call *c = w->c;
 	const struct kern *kern = c->kern;
 	size_t d = c->shape->d;
 
 	for (size_t r = 0; r < rows; r++) {
-		float *q = w->q + r * w->ld, *k = w->k + r * w->ld;
-		memcpy(q, (const float *)c->q + (t + r) * c->ldq, d * sizeof *q);
-		kern->scale(q, c->shape->scale, d);
+		float *k = w->k + r * w->ld;
 		memcpy(k, (const float *)c->k + (t + r) * c->ldk, d * sizeof *k);
 		if (c->arg[L2NORM] != 0)
 			kern->scale(k, 1 / fmaxf(sqrtf(kern->dot(k, k, d)), 1e-12f), d);
 	}
-	kern->transpose(w->k_t, w->ld_c, w->k, w->ld, rows, d);
 }
 
-/* near and lower. */
-static void weigh(const struct work *w, size_t t, size_t rows)
+/* lower, of the keys loaded last. */
+static void weigh_keys(const struct work *w, size_t t, size_t rows)
 {
 	const struct kern *kern = w->c->kern;
 	size_t d = w->c->shape->d, ld_c = w->ld_c;
 
-	kern->mm(w->near, ld_c, w->q, w->ld, 1, w->k_t, ld_c, rows, rows, d, false);
+	kern->transpose(w->k_t, ld_c, w->k, w->ld, rows, d);
 	kern->mm(w->lower, ld_c, w->k, w->ld, 1, w->k_t, ld_c, rows, rows, d, false);
-	for (size_t r = 0; r < rows; r++) {
-		memset(w->near + r * ld_c + r + 1, 0, (rows - r - 1) * sizeof(float));
+	for (size_t r = 0; r < rows; r++)
 		kern->scale(w->lower + r * ld_c, -w->beta[t + r], r);
+}
+
+/* near, of the queries and the keys loaded last. */
+static void weigh_queries(const struct work *w, size_t t, size_t rows)
+{
+	const struct attn_call *c = w->c;
+	const struct kern *kern = c->kern;
+	size_t d = c->shape->d, ld_c = w->ld_c;
+
+	for (size_t r = 0; r < rows; r++) {
+		float *q = w->q + r * w->ld;
+		memcpy(q, (const float *)c->q + (t + r) * c->ldq, d * sizeof *q);
+		kern->scale(q, c->shape->scale, d);
 	}
+	kern->mm(w->near, ld_c, w->q, w->ld, 1, w->k_t, ld_c, rows, rows, d, false);
+	for (size_t r = 0; r < rows; r++)
+		memset(w->near + r * ld_c + r + 1, 0, (rows - r - 1) * sizeof(float));
 }
 
 /* u = diag(beta) (v - k s), then the solution: forward substitution, blocks of
@@ -146,20 +159,24 @@ static struct kern_fetch rows_of(const float *x, size_t ldx, const float *y, siz
 		                    .bytes = { rows * ldx * sizeof *x, rows * ldy * sizeof *y } };
 }
 
-static void chunk(const struct work *w, size_t t, size_t rows)
+/* Tokens [t, t + rows) into s, and their outputs if these are wanted. */
+static void chunk(const struct work *w, size_t t, size_t rows, bool outputs)
 {
 	const struct attn_call *c = w->c;
 	const struct kern *kern = c->kern;
 	size_t d = c->shape->d, d_v = w->d_v;
-	float *out = (float *)c->out + t * c->ldo + w->v0;
 	const struct kern_fetch q_k = rows_of(c->q, c->ldq, c->k, c->ldk, t + rows, rows);
 	const struct kern_fetch v_out = rows_of(c->v, c->ldv, c->out, c->ldo, t + rows, rows);
 
-	load(w, t, rows);
-	weigh(w, t, rows);
+	load_keys(w, t, rows);
+	weigh_keys(w, t, rows);
 	solve(w, t, rows);
-	kern->mm_fetch(out, c->ldo, w->q, w->ld, 1, w->s, w->ld_v, rows, d_v, d, false, &q_k);
-	kern->mm(out, c->ldo, w->near, w->ld_c, 1, w->u, w->ld_v, rows, d_v, rows, true);
+	if (outputs) {
+		weigh_queries(w, t, rows);
+		float *out = (float *)c->out + t * c->ldo + w->v0;
+		kern->mm_fetch(out, c->ldo, w->q, w->ld, 1, w->s, w->ld_v, rows, d_v, d, false, &q_k);
+		kern->mm(out, c->ldo, w->near, w->ld_c, 1, w->u, w->ld_v, rows, d_v, rows, true);
+	}
 	kern->mm_fetch(w->s, w->ld_v, w->k, 1, w->ld, w->u, w->ld_v, d, d_v, rows, true, &v_out);
 	if (c->stats)
 		c->stats->flops_executed += (double)(rows * (rows * (4 * d + 2 * d_v) + (rows - 1) * d_v +
@@ -175,7 +192,7 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 		return;
 	memset(w.s, 0, c->shape->d * w.ld_v * sizeof(float));
 	for (size_t t = 0; t < n; t += w.chunk)
-		chunk(&w, t, n - t < w.chunk ? n - t : w.chunk);
+		chunk(&w, t, n - t < w.chunk ? n - t : w.chunk, true);
 }
 
 static const char *const cases[] = { "chunk=1", "chunk=20", NULL };
@@ -217,6 +234,83 @@ static void prepare(const struct attn_shape *s, const double *arg, uint64_t seed
 		beta[t] = (float)(1 / (1 + exp(-attn_random_normal(seed, stream, t))));
 }
 
+/* ---- decoding: S is the past ---- */
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	double d = (double)s->d, d_v = (double)s->d_v;
+
+	(void)ranks;
+	p->past = p->changed = s->d * work_padded(s->d_v) * sizeof(float);
+	p->step.scratch = scratch_floats(s, chunk_of(arg)) * sizeof(float);
+	p->step.flops_useful = p->step.flops_executed = 2 * (2 + (double)queries) * d * d_v;
+	p->step.pairs = (double)queries * (double)s->n_k;
+	p->step.bytes = 2 * (double)p->past + cache_io_bytes(s, queries);
+	return NULL;
+}
+
+static struct attn_call call_of(const struct attn_decode_call *c)
+{
+	return (struct attn_call){
+		.shape = c->shape, .arg = c->arg, .kern = c->kern, .state = c->state, .q = c->q, .k = c->k,
+		.v = c->v, .out = c->out, .ldq = c->ldq, .ldk = c->ldk, .ldv = c->ldv, .ldo = c->ldo,
+		.aux = c->aux, .scratch = c->scratch,
+	};
+}
+
+static struct work past_of(const struct attn_decode_call *c, const struct attn_call *call)
+{
+	const struct attn_team alone = { .size = 1 };
+	struct work w = work_init(call, &alone);
+
+	w.s = c->past;
+	w.beta += c->length;
+	return w;
+}
+
+static void decode_start(const struct attn_decode_call *c)
+{
+	memset(c->past, 0, c->shape->d * work_padded(c->shape->d_v) * sizeof(float));
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct attn_call call = call_of(c);
+	struct work w = past_of(c, &call);
+
+	for (size_t t = 0; t < c->tokens; t += w.chunk)
+		chunk(&w, t, c->tokens - t < w.chunk ? c->tokens - t : w.chunk, false);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_call call = call_of(c);
+	const struct kern *kern = c->kern;
+	struct work w = past_of(c, &call);
+	size_t d = c->shape->d, d_v = c->shape->d_v;
+
+	(void)team;
+	load_keys(&w, 0, 1);
+	solve(&w, 0, 1);
+	kern->mm(w.s, w.ld_v, w.k, 1, w.ld, w.u, w.ld_v, d, d_v, 1, true);
+	for (size_t r = 0; r < c->queries; r++) {
+		float *out = (float *)c->out + r * c->ldo;
+		kern->mm(out, c->ldo, (const float *)c->q + r * c->ldq, c->ldq, 1, w.s, w.ld_v, 1, d_v, d, false);
+		kern->scale(out, c->shape->scale, d_v);
+	}
+	if (c->stats)
+		c->stats->flops_executed += 2 * (double)((2 + c->queries) * d * d_v);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "state: d d_v",
+	.plan = decode_plan,
+	.start = decode_start,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_deltanet = {
 	.abi = ATTN_ABI,
 	.name = "deltanet",
@@ -236,5 +330,6 @@ const struct attn_variant attn_deltanet = {
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_deltanet,
 };

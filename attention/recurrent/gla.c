@@ -16,6 +16,7 @@
  * ends before a exceeds MAX_RISE in any channel: gates that close at once make
  * chunks of one token, and no exponent is ever cut off.
  */
+#include "../engine/cache.h"
 #include "../engine/work.h"
 #include "../kernels/kern.h"
 #include "../oracle/oracle.h"
@@ -260,6 +261,88 @@ static void prepare(const struct attn_shape *s, const double *arg, uint64_t seed
 		gate[i] = (float)(-log1p(exp(-attn_random_normal(seed, stream, i))) / arg[TAU]);
 }
 
+/* ---- decoding: S is the past ---- */
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	double d = (double)s->d, d_v = (double)s->d_v;
+
+	(void)ranks;
+	p->past = p->changed = sum_floats(s) * sizeof(float);
+	p->step.scratch = scratch_floats(s, chunk_of(arg)) * sizeof(float);
+	p->step.flops_useful = p->step.flops_executed = 2 * (1 + (double)queries) * d * d_v;
+	p->step.n_exp = d;
+	p->step.pairs = (double)queries * (double)s->n_k;
+	p->step.bytes = 2 * (double)p->past + d * sizeof(float) + cache_io_bytes(s, queries);
+	return NULL;
+}
+
+static struct attn_call call_of(const struct attn_decode_call *c)
+{
+	return (struct attn_call){
+		.shape = c->shape, .arg = c->arg, .kern = c->kern, .state = c->state, .q = c->q, .k = c->k,
+		.v = c->v, .out = c->out, .ldq = c->ldq, .ldk = c->ldk, .ldv = c->ldv, .ldo = c->ldo,
+		.aux = c->aux, .scratch = c->scratch, .stats = c->stats,
+	};
+}
+
+/* The past as s, which is settled between calls; gates from the first token on. */
+static struct work past_of(const struct attn_decode_call *c, const struct attn_call *call)
+{
+	struct work w = work_init(call);
+
+	w.s = c->past;
+	w.lag = w.s + c->shape->d * w.ld_v;
+	w.gate += c->length * c->shape->d;
+	return w;
+}
+
+static void decode_start(const struct attn_decode_call *c)
+{
+	const struct attn_call call = call_of(c);
+	struct work w = past_of(c, &call);
+
+	reset(&w);
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct attn_call call = call_of(c);
+	struct work w = past_of(c, &call);
+
+	run(&w, 0, c->tokens, false);
+	settle(&w);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_call call = call_of(c);
+	const struct kern *kern = c->kern;
+	struct work w = past_of(c, &call);
+	size_t d = c->shape->d, d_v = c->shape->d_v;
+
+	(void)team;
+	kern->exp_shift(w.factor, w.gate, 0, d);
+	for (size_t f = 0; f < d; f++)
+		kern->scale(w.s + f * w.ld_v, w.factor[f], d_v);
+	kern->mm(w.s, w.ld_v, c->k, 1, c->ldk, c->v, c->ldv, d, d_v, 1, true);
+	for (size_t r = 0; r < c->queries; r++) {
+		float *out = (float *)c->out + r * c->ldo;
+		kern->mm(out, c->ldo, (const float *)c->q + r * c->ldq, c->ldq, 1, w.s, w.ld_v, 1, d_v, d, false);
+		kern->scale(out, c->shape->scale, d_v);
+	}
+	count(&w, 2 * (1 + c->queries) * d * d_v);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "state: d d_v",
+	.plan = decode_plan,
+	.start = decode_start,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_gla = {
 	.abi = ATTN_ABI,
 	.name = "gla",
@@ -277,5 +360,6 @@ const struct attn_variant attn_gla = {
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_gla,
 };

@@ -182,6 +182,19 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	tile_run(c, team, pattern, NULL, false);
 }
 
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	(void)s;
+	(void)arg;
+	(void)queries;
+	(void)ranks;
+	(void)p;
+	return "has no decode step: the last block is global, and which block that is changes as tokens come";
+}
+
+static const struct attn_decode decode = { .plan = decode_plan };
+
 const struct attn_variant attn_bigbird = {
 	.abi = ATTN_ABI,
 	.name = "bigbird",
@@ -201,5 +214,6 @@ const struct attn_variant attn_bigbird = {
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_bigbird,
 };

@@ -10,6 +10,7 @@
  *
  * Within one residue class mod dil it is a sliding window on a subsequence.
  */
+#include "../engine/cache.h"
 #include "../engine/residue.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
@@ -51,6 +52,54 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	residue_run(c, team, (size_t)c->arg[DIL], band, c->lse);
 }
 
+static size_t newest(const struct attn_shape *s, const double *arg, size_t i, struct cache_run *run)
+{
+	size_t dil = (size_t)arg[DIL], back = i / dil, half = (size_t)arg[W] / 2;
+
+	(void)s;
+	back = back < half ? back : half;
+	*run = (struct cache_run){ .first = i - back * dil, .count = 1, .times = back + 1, .period = dil };
+	return 1;
+}
+
+static struct cache_pattern kept(const struct attn_shape *s, const double *arg)
+{
+	(void)s;
+	return (struct cache_pattern){ .runs = newest, .ring = (size_t)arg[W] / 2 * (size_t)arg[DIL] + 1 };
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	const struct cache_pattern pattern = kept(s, arg);
+
+	cache_plan(s, arg, &pattern, queries, ranks, p);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_append(c, &pattern);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_step(c, team, &pattern);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "ring: (w/2 dil + 1) (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_dilated_window = {
 	.abi = ATTN_ABI,
 	.name = "dilated-window",
@@ -68,5 +117,6 @@ const struct attn_variant attn_dilated_window = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_dilated_window,
 };

@@ -9,6 +9,7 @@
  * first ones. The paper projects global rows apart; with one Q, K, V given there
  * is one set. The causal form intersects with j <= i, so global keys act as sinks.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -82,6 +83,46 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	tile_run(c, team, pattern, NULL, false);
 }
 
+/* Global queries see the past, which is global tokens all of it. */
+static struct cache_pattern kept(const struct attn_shape *s, const double *arg)
+{
+	(void)s;
+	return (struct cache_pattern){ .band = { global_band, band }, .fixed = (size_t)arg[G],
+		                       .ring = (size_t)arg[W] / 2 + 1 };
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	const struct cache_pattern pattern = kept(s, arg);
+
+	cache_plan(s, arg, &pattern, queries, ranks, p);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_append(c, &pattern);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_step(c, team, &pattern);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "global tokens and ring: (w/2 + 1 + g) (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_longformer = {
 	.abi = ATTN_ABI,
 	.name = "longformer",
@@ -100,5 +141,6 @@ const struct attn_variant attn_longformer = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_longformer,
 };

@@ -14,10 +14,13 @@
  * Queries are taken a chunk at a time: each tile sees its own block in order, then
  * the chosen blocks meet the queries of the chunk.
  */
+#include "../engine/cache.h"
 #include "../engine/chosen.h"
 #include "../engine/pick.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
+
+#include <string.h>
 
 enum { B, K };
 
@@ -214,6 +217,155 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 		c->stats->flops_executed += (double)(s->n_k * s->d);
 }
 
+/* ---- decoding: a cache and the means of whole blocks ---- */
+
+struct past {
+	double *sum; /* d: keys of the unfinished block; first, as it is changed */
+	float *longest; /* 1: of the means */
+	double *exact; /* block means, nb x d */
+	float *mean;   /* the same, rounded */
+	struct cache cache;
+};
+
+static struct past past_at(const struct attn_shape *s, const double *arg, struct layout *l)
+{
+	struct past past;
+
+	LAYOUT(l, past.sum, s->d);
+	LAYOUT(l, past.longest, 1);
+	LAYOUT(l, past.exact, blocks(s, arg) * s->d);
+	LAYOUT(l, past.mean, blocks(s, arg) * s->d);
+	past.cache = cache_at(l, s, s->n_k, 0);
+	return past;
+}
+
+/* What a rank chooses with, and what it has chosen. */
+struct choice {
+	float *gate;           /* nb */
+	uint32_t *block;       /* choices */
+	struct cache_run *run; /* choices */
+	struct pick pick;
+};
+
+static struct choice choice_at(const struct attn_shape *s, const double *arg, struct layout *l)
+{
+	size_t nb = blocks(s, arg), choose = choices(s, arg);
+	struct choice ch;
+
+	LAYOUT(l, ch.gate, nb);
+	LAYOUT(l, ch.block, choose);
+	LAYOUT(l, ch.run, choose);
+	void *pick = layout_take(l, pick_row_bytes(nb, choose - 1));
+	if (pick)
+		pick_row_init(&ch.pick, pick, nb, choose - 1);
+	return ch;
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	struct layout past = { .base = NULL }, scratch = { .base = NULL };
+	size_t b = (size_t)arg[B], whole = (s->n_k - 1) / b, chosen = least(choices(s, arg) - 1, whole);
+	double seen = (double)(chosen * b + s->n_k - whole * b), rows = (double)queries, d = (double)s->d;
+
+	cache_work(s, queries, rows * seen, rows * seen, p);
+	p->step.flops_useful += (2 * rows * (double)whole + 1) * d;
+	p->step.flops_executed = p->step.flops_useful;
+	p->step.bytes += (double)whole * d * sizeof(float);
+	layout_take(&scratch, single_scratch_bytes(s->type, s->d, s->d_v, queries));
+	choice_at(s, arg, &scratch);
+	past_at(s, arg, &past);
+	p->past = past.used;
+	p->changed = s->d * sizeof(double);
+	p->step.shared = single_shared_bytes(s->d_v, queries, ranks);
+	p->step.scratch = scratch.used;
+	return NULL;
+}
+
+static void decode_start(const struct attn_decode_call *c)
+{
+	struct layout l = { .base = c->past };
+	struct past past = past_at(c->shape, c->arg, &l);
+
+	memset(past.sum, 0, c->shape->d * sizeof *past.sum);
+	*past.longest = 0;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	struct layout l = { .base = c->past };
+	struct past past = past_at(c->shape, c->arg, &l);
+	size_t d = c->shape->d, b = (size_t)c->arg[B];
+
+	cache_append(&past.cache, c);
+	for (size_t i = 0; i < c->tokens; i++) {
+		size_t seen = c->length + i + 1, u = (seen - 1) / b;
+		for (size_t e = 0; e < d; e++)
+			past.sum[e] += (double)((const float *)c->k)[i * c->ldk + e];
+		if (seen % b)
+			continue;
+		for (size_t e = 0; e < d; e++) {
+			past.exact[u * d + e] = past.sum[e] / (double)b;
+			past.mean[u * d + e] = (float)past.exact[u * d + e];
+			past.sum[e] = 0;
+		}
+		*past.longest = fmaxf(*past.longest, chosen_longest(c->kern, past.mean + u * d, 1, d));
+	}
+}
+
+/* The runs of query r: its own block, and those it chooses. Returns how many. */
+static size_t choose_runs(const struct attn_decode_call *c, const struct past *past, struct choice *ch, size_t r)
+{
+	size_t d = c->shape->d, b = (size_t)c->arg[B], whole = c->length / b, n;
+	const float *q = (const float *)c->q + r * c->ldq;
+	const struct pick_rows means = { .q = q, .exact = past->exact, .d = d };
+
+	c->kern->rows_dot(ch->gate, past->mean, d, whole, q, d);
+	pick_row_scan(&ch->pick, c->kern, ch->gate, whole,
+	              pick_dot_error(d, sqrtf(c->kern->dot(q, q, d)), *past->longest));
+	n = pick_lane(&ch->pick, 0, pick_rows_exact, &means, ch->block);
+	for (size_t a = 0; a < n; a++)
+		ch->run[a] = cache_band(ch->block[a] * b, (ch->block[a] + 1) * b);
+	ch->run[n] = cache_band(whole * b, c->length + 1);
+	return n + 1;
+}
+
+/* Every rank chooses; the runs are divided. */
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	struct layout l = { .base = c->past }, scratch = { .base = c->scratch };
+	struct past past = past_at(s, c->arg, &l);
+	void *mem = layout_take(&scratch, single_scratch_bytes(s->type, s->d, s->d_v, c->queries));
+	struct choice ch = choice_at(s, c->arg, &scratch);
+	struct single one;
+
+	if (team->rank == 0)
+		decode_append(c);
+	single_init(&one, c, mem, s->type, s->d, s->d_v);
+	single_load(&one, s->scale);
+	attn_barrier(team);
+	for (size_t r = 0; r < c->queries; r++) {
+		size_t n = choose_runs(c, &past, &ch, r);
+		single_only(&one, r);
+		cache_look(&one, &past.cache, ch.run, n, 0, team);
+	}
+	if (c->stats && team->rank == 0)
+		c->stats->flops_executed +=
+		        (double)((2 * c->queries * (c->length / (size_t)c->arg[B]) + 1) * s->d);
+	single_finish(&one, team, c->shared);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "cache and block means: n (d + d_v) + (n/b) d",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.start = decode_start,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_moba = {
 	.abi = ATTN_ABI,
 	.name = "moba",
@@ -232,5 +384,6 @@ const struct attn_variant attn_moba = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_moba,
 };

@@ -10,6 +10,7 @@
  * with Q and K given there are none to number. Causal only: without the causal
  * rule it is longformer without global rows.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -77,6 +78,44 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	tile_run(c, team, pattern, NULL, false);
 }
 
+static struct cache_pattern kept(const struct attn_shape *s, const double *arg)
+{
+	(void)s;
+	return (struct cache_pattern){ .band = { sinks, window }, .fixed = (size_t)arg[S], .ring = (size_t)arg[W] };
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	const struct cache_pattern pattern = kept(s, arg);
+
+	cache_plan(s, arg, &pattern, queries, ranks, p);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_append(c, &pattern);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_step(c, team, &pattern);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "sinks and ring: (s + w) (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_sink_window = {
 	.abi = ATTN_ABI,
 	.name = "sink-window",
@@ -95,5 +134,6 @@ const struct attn_variant attn_sink_window = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_sink_window,
 };

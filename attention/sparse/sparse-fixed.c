@@ -13,6 +13,7 @@
  * Summary columns are gathered once, in order, so that A2 is a band of them: the
  * union is that band without the own block, then the block.
  */
+#include "../engine/cache.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
@@ -167,6 +168,96 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	tile_run(c, team, pattern, &g, false);
 }
 
+/* ---- decoding: the own block in a ring, summary columns in order ---- */
+
+struct kept {
+	struct cache own, summary;
+};
+
+static struct kept kept_at(const struct attn_shape *s, const double *arg, struct layout *past)
+{
+	return (struct kept){ .own = cache_at(past, s, 0, block(s, arg)),
+		              .summary = cache_at(past, s, summaries(s, arg, s->n_k), 0) };
+}
+
+/* What the newest token i sees, of its own block or of the summaries. */
+static struct cache_run seen_of(const struct attn_shape *s, const double *arg, size_t i, bool own)
+{
+	size_t which = mode(s, arg), lo, hi;
+
+	if (which == (own ? A2 : A1))
+		return cache_band(0, 0);
+	if (own)
+		own_block(s, arg, i, &lo, &hi);
+	else
+		summary_before(s, arg, i, &lo, &hi);
+	return cache_band(lo, hi);
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	struct layout past = { .base = NULL };
+	struct attn_shape shape = *s;
+	double pairs = 0;
+
+	for (size_t r = 0; r < queries; r++, shape.head++)
+		for (int own = 0; own < 2; own++)
+			pairs += (double)seen_of(&shape, arg, s->n_k - 1, own).count;
+	cache_work(s, queries, pairs, arg[MODE] == SPLIT ? pairs : pairs / (double)queries, p);
+	kept_at(s, arg, &past);
+	p->past = past.used;
+	p->step.shared = single_shared_bytes(s->d_v, queries, ranks);
+	p->step.scratch = single_scratch_bytes(s->type, s->d, s->d_v, queries);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	struct layout past = { .base = c->past };
+	struct kept kept = kept_at(c->shape, c->arg, &past);
+
+	cache_append(&kept.own, c);
+	for (size_t i = 0; i < c->tokens; i++) {
+		size_t row = summaries(c->shape, c->arg, c->length + i);
+		if (summaries(c->shape, c->arg, c->length + i + 1) > row)
+			cache_put(&kept.summary, row, (const float *)c->k + i * c->ldk, (const float *)c->v + i * c->ldv);
+	}
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	struct layout past = { .base = c->past };
+	struct attn_shape shape = *c->shape;
+	struct kept kept = kept_at(&shape, c->arg, &past);
+	bool by_head = c->arg[MODE] == SPLIT;
+	struct single one;
+
+	if (team->rank == 0)
+		decode_append(c);
+	single_init(&one, c, c->scratch, shape.type, shape.d, shape.d_v);
+	single_load(&one, shape.scale);
+	attn_barrier(team);
+	for (size_t r = 0; r < (by_head ? c->queries : 1); r++, shape.head++) {
+		const struct cache_run own = seen_of(&shape, c->arg, c->length, true);
+		const struct cache_run summary = seen_of(&shape, c->arg, c->length, false);
+		if (by_head)
+			single_only(&one, r);
+		cache_look(&one, &kept.summary, &summary, 1, 0, team);
+		cache_look(&one, &kept.own, &own, 1, 0, team);
+	}
+	single_finish(&one, team, c->shared);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "ring and summary columns: (l + c n/l) (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_sparse_fixed = {
 	.abi = ATTN_ABI,
 	.name = "sparse-fixed",
@@ -186,5 +277,6 @@ const struct attn_variant attn_sparse_fixed = {
 	.refine = refine,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_sparse_fixed,
 };

@@ -12,6 +12,7 @@
  * A1 then resumes from that result without offsets 0 and l, which A2 holds
  * already.
  */
+#include "../engine/cache.h"
 #include "../engine/residue.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
@@ -127,6 +128,56 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 		tile_run(&with_lse, team, pattern, NULL, which == UNION);
 }
 
+/* The window before the newest token, and its residue class. */
+static size_t newest(const struct attn_shape *s, const double *arg, size_t i, struct cache_run *run)
+{
+	size_t which = mode(s, arg), l = stride(s, arg), n = 0, lo, hi;
+
+	band_before(s, arg, i, &lo, &hi);
+	if (which != A2)
+		run[n++] = cache_band(lo, hi);
+	if (which != A1)
+		run[n++] = (struct cache_run){ .first = i % l, .count = 1, .times = i / l + 1, .period = l };
+	return n;
+}
+
+static struct cache_pattern kept(const struct attn_shape *s, const double *arg)
+{
+	return (struct cache_pattern){ .runs = newest, .by_head = arg[MODE] == SPLIT, .fixed = s->n_k };
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	const struct cache_pattern pattern = kept(s, arg);
+
+	cache_plan(s, arg, &pattern, queries, ranks, p);
+	return NULL;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_append(c, &pattern);
+}
+
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct cache_pattern pattern = kept(c->shape, c->arg);
+
+	cache_pattern_step(c, team, &pattern);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "cache: n (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_sparse_strided = {
 	.abi = ATTN_ABI,
 	.name = "sparse-strided",
@@ -144,5 +195,6 @@ const struct attn_variant attn_sparse_strided = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_sparse_strided,
 };

@@ -10,10 +10,13 @@
  *
  * The choice is the definition's: see the engine's pick.h.
  */
+#include "../engine/cache.h"
 #include "../engine/pick.h"
 #include "../engine/tile.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
+
+#include <string.h>
 
 enum { K };
 
@@ -164,6 +167,140 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	}
 }
 
+/* ---- decoding: all keys of the cache are scored ---- */
+
+struct past {
+	float *longest; /* 1: of the keys */
+	struct cache cache;
+};
+
+static struct past past_at(const struct attn_shape *s, struct layout *l)
+{
+	struct past past;
+
+	LAYOUT(l, past.longest, 1);
+	past.cache = cache_at(l, s, s->n_k, 0);
+	return past;
+}
+
+/* Queries by the scale, and scores: shared. */
+struct scored_rows {
+	float *q, *score; /* queries x d, x n_k */
+};
+
+static struct scored_rows scored_rows_at(const struct attn_shape *s, size_t queries, struct layout *l)
+{
+	struct scored_rows rows;
+
+	LAYOUT(l, rows.q, queries * s->d);
+	LAYOUT(l, rows.score, queries * s->n_k);
+	return rows;
+}
+
+static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
+                               struct attn_decode_plan *p)
+{
+	struct layout past = { .base = NULL }, shared = { .base = NULL };
+	size_t k = kept(s, arg), n = s->n_k;
+
+	(void)ranks;
+	cache_work(s, queries, (double)(queries * k), 0, p);
+	p->step.flops_useful = 2 * (double)queries * ((double)n * (double)s->d + (double)k * (double)s->d_v);
+	p->step.flops_executed = p->step.flops_useful;
+	p->step.bytes += (double)(n * s->d + queries * k * s->d_v) * sizeof(float);
+	past_at(s, &past);
+	scored_rows_at(s, queries, &shared);
+	p->past = past.used;
+	p->step.shared = shared.used;
+	p->step.scratch = pick_row_bytes(n, k) + 2 * k * sizeof(float);
+	return NULL;
+}
+
+static void decode_start(const struct attn_decode_call *c)
+{
+	struct layout l = { .base = c->past };
+
+	*past_at(c->shape, &l).longest = 0;
+}
+
+static void decode_append(const struct attn_decode_call *c)
+{
+	struct layout l = { .base = c->past };
+	struct past past = past_at(c->shape, &l);
+
+	cache_append(&past.cache, c);
+	for (size_t i = 0; i < c->tokens; i++) {
+		const float *k = (const float *)c->k + i * c->ldk;
+		*past.longest = fmaxf(*past.longest, sqrtf(c->kern->dot(k, k, c->shape->d)));
+	}
+}
+
+/* Row r of the output from its scores. */
+static void decode_row(const struct attn_decode_call *c, const struct past *past, const float *score, size_t r)
+{
+	const struct attn_shape *s = c->shape;
+	const struct kern *kern = c->kern;
+	size_t k = kept(s, c->arg);
+	uint32_t *chosen = c->scratch;
+	float *weight = (float *)(chosen + k), *out = (float *)c->out + r * c->ldo;
+	const float *q = (const float *)c->q + r * c->ldq;
+	const struct pick_rows keys = { .q = q, .x = cache_key(&past->cache, 0), .d = s->d };
+	struct pick pick;
+
+	pick_row_init(&pick, weight + k, s->n_k, k);
+	pick_row_scan(&pick, kern, score, c->length + 1,
+	              s->scale * pick_dot_error(s->d, sqrtf(kern->dot(q, q, s->d)), *past->longest));
+	size_t count = pick_lane(&pick, 0, pick_rows_exact, &keys, chosen);
+	for (size_t a = 0; a < count; a++)
+		weight[a] = score[chosen[a]];
+	float sum = kern->exp_shift(weight, weight, kern->max(weight, count), count);
+	kern->gather_sum(out, s->d_v, cache_value(&past->cache, 0), s->d_v, chosen, weight, count);
+	kern->scale(out, 1 / sum, s->d_v);
+	if (c->stats) {
+		c->stats->pairs += (double)count;
+		c->stats->flops_executed += 2 * (double)(count * s->d_v);
+	}
+}
+
+/* Each rank scores a stretch of keys; the choice is rank 0's. */
+static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
+{
+	const struct attn_shape *s = c->shape;
+	struct layout l = { .base = c->past }, shared = { .base = c->shared };
+	struct past past = past_at(s, &l);
+	struct scored_rows rows = scored_rows_at(s, c->queries, &shared);
+	size_t j = work_part(c->length + 1, team->rank, team->size), end;
+
+	if (team->rank == 0) {
+		decode_append(c);
+		for (size_t r = 0; r < c->queries; r++)
+			memcpy(rows.q + r * s->d, (const float *)c->q + r * c->ldq, s->d * sizeof(float));
+		c->kern->scale(rows.q, s->scale, c->queries * s->d);
+	}
+	attn_barrier(team);
+	for (end = work_part(c->length + 1, team->rank + 1, team->size); j < end; j += SINGLE_BLOCK) {
+		size_t n = end - j < SINGLE_BLOCK ? end - j : SINGLE_BLOCK;
+		for (size_t r = 0; r < c->queries; r++)
+			c->kern->rows_dot(rows.score + r * s->n_k + j, cache_key(&past.cache, j), s->d, n,
+			                  rows.q + r * s->d, s->d);
+		if (c->stats)
+			c->stats->flops_executed += 2 * (double)(c->queries * n * s->d);
+	}
+	attn_barrier(team);
+	for (size_t r = 0; team->rank == 0 && r < c->queries; r++)
+		decode_row(c, &past, rows.score + r * s->n_k, r);
+}
+
+static const struct attn_decode decode = {
+	.keeps = "cache: n (d + d_v)",
+	.shares = true,
+	.splits = true,
+	.plan = decode_plan,
+	.start = decode_start,
+	.append = decode_append,
+	.step = decode_step,
+};
+
 const struct attn_variant attn_topk = {
 	.abi = ATTN_ABI,
 	.name = "topk",
@@ -181,5 +318,6 @@ const struct attn_variant attn_topk = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
+	.decode = &decode,
 	.oracle = oracle_topk,
 };

@@ -36,6 +36,9 @@ extern const struct bench_policy bench_default;
 
 struct bench_job {
 	void (*call)(void *payload);
+	/* In place of call: so many calls, timed by who makes them. Returns ns, or
+	 * a negative number when there will be no more; that batch then counts 0. */
+	int64_t (*batch)(void *payload, uint64_t calls);
 	/* Before each batch, outside the timer; batches are then single calls.
 	 * NULL: caches stay warm. */
 	void (*scrub)(void *payload);

@@ -2,6 +2,7 @@
  *
  * attnbench: one program, many verbs. The one file that prints errors and
  * exits. Results go to stdout, all else to stderr. */
+#include "engine.h"
 #include "machine.h"
 #include "plugin.h"
 #include "run.h"
@@ -145,6 +146,9 @@ static bool prepare(struct config *config, const struct verb *verb, int argc, ch
 	for (size_t i = 0; i < config->n_plugins; i++)
 		if (!plugin_load(config->plugin[i], plugin_error))
 			return fail(error, "--plugin: %.*s", ERROR_MAX - 16, plugin_error);
+	for (size_t i = 0; i < config->n_registries; i++)
+		if (!engines_read(config->registry[i], error))
+			return false;
 	return true;
 }
 

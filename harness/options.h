@@ -77,8 +77,10 @@ struct config {
 	char *out, *rerun, *sysroot;
 	char *plugin[PLUGINS_MAX];
 	size_t n_plugins;
+	char *registry[PLUGINS_MAX]; /* of engines */
+	size_t n_registries;
 	bool fresh, retry_failed, quiet, help;
-	bool inputs, isas;
+	bool inputs, isas, engines;
 	unsigned format, color, columns;
 
 	unsigned char given[OPTIONS_MAX]; /* by table index: GIVEN_* */

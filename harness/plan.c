@@ -4,6 +4,7 @@
 #include "plan.h"
 #include "../datasets/data.h"
 #include "cross.h"
+#include "engine.h"
 #include "roof.h"
 
 #include <inttypes.h>
@@ -138,9 +139,12 @@ static bool decide(struct plan *plan, struct planned *p, const struct config *co
 	unsigned cpus[TOPO_CPUS_MAX];
 	struct data data;
 	const char *why;
+	bool broken = false;
 
-	if (!cell_predict(c, &p->cost, &why))
-		return skip(p, STATUS_UNSUPPORTED, "%s", why);
+	if (!cell_predict(c, &p->cost, &why)) {
+		engine_refusal(c->variant, c->arg, &broken);
+		return skip(p, broken ? STATUS_FAILED : STATUS_UNSUPPORTED, "%s", why);
+	}
 	if (!data_parse(c->input, &data, why_not) || !data_check(&data, &shape, why_not))
 		return skip(p, STATUS_UNSUPPORTED, "%s", why_not);
 	if (!config->no_pin && !topo_choose(topo, c->threads, config->cpus, cpus, why_not))

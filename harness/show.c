@@ -3,6 +3,7 @@
  * The table of a run. */
 #include "show.h"
 #include "compare.h"
+#include "engine.h"
 #include "csv.h"
 #include "grid.h"
 #include "plugin.h"
@@ -76,6 +77,9 @@ static void find_varying(const struct results *results, bool varies[N_AXES])
 static void label(const struct row_key *key, char *out, size_t size)
 {
 	const struct attn_variant *v = variant_find(key->variant);
+	for (size_t i = 0; !v && engine_variant_at(i); i++)
+		if (!strcmp(engine_variant_at(i)->name, key->variant))
+			v = engine_variant_at(i);
 	char value[64];
 	size_t at = (size_t)snprintf(out, size, "%s", key->variant);
 
@@ -169,9 +173,13 @@ static void people_row(struct table_state *t, const struct result *r, const stru
 	else
 		grid_cell(grid, "%s", row->status);
 	put_ratio(ratio, is_base, grid);
-	grid_cell(grid, "%s", row->ws_tracked_bytes == NA_INT
-	                              ? ""
-	                              : human_bytes((double)row->ws_tracked_bytes, bytes));
+	/* What an engine works in is not ours to count; what it grew by is. */
+	if (row->ws_tracked_bytes == NA_INT && row->rss_delta_bytes != NA_INT)
+		grid_cell(grid, "~%s", human_bytes((double)row->rss_delta_bytes, bytes));
+	else
+		grid_cell(grid, "%s", row->ws_tracked_bytes == NA_INT
+		                              ? ""
+		                              : human_bytes((double)row->ws_tracked_bytes, bytes));
 	put_error(grid, row->err_exact_rel_fro);
 	put_error(grid, row->err_impl_rel_fro);
 	snprintf(text, sizeof text, "%s%s%s%s%.120s", ok ? "" : row->status, ok ? "" : ": ", row->flags,

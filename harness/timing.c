@@ -8,8 +8,11 @@
 #include "bench.h"
 #include "clock.h"
 #include "hash.h"
+#include "remote.h"
 #include "sensors.h"
-#include "worker.h"
+
+/* Long enough to be compared with our own clock around it. */
+static const int64_t engine_sample_ns = 5000000;
 
 struct timed {
 	struct worker *w;
@@ -22,6 +25,11 @@ struct timed {
 static void call(void *payload)
 {
 	layer_run(&((struct timed *)payload)->w->layer);
+}
+
+static int64_t remote_calls(void *payload, uint64_t calls)
+{
+	return remote_batch(((struct timed *)payload)->w, calls);
 }
 
 /* Each CPU reads and writes its part of a buffer several times the size of the
@@ -84,10 +92,15 @@ bool pass_time(struct worker *w)
 
 	if (!map_scrub(&t))
 		return false;
-	worker_stage(w, "prepare");
-	int64_t start = clock_now_ns();
-	layer_prepare(&w->layer);
-	out->prepare_ns = job->cell.variant->prepare ? clock_now_ns() - start : 0;
+	if (w->remote) {
+		if (!remote_prepare(w, &out->prepare_ns))
+			return false;
+	} else {
+		worker_stage(w, "prepare");
+		int64_t start = clock_now_ns();
+		layer_prepare(&w->layer);
+		out->prepare_ns = job->cell.variant->prepare ? clock_now_ns() - start : 0;
+	}
 
 	policy.calls = job->calls;
 	policy.samples = job->samples < OUTCOME_SAMPLES ? job->samples : OUTCOME_SAMPLES;
@@ -97,13 +110,22 @@ bool pass_time(struct worker *w)
 		.sense_before = sensors_before, .sense_after = sensors_after,
 		.progress = progress, .payload = &t, .sensor = &sensors,
 	};
+	if (w->remote) {
+		bench.batch = remote_calls;
+		bench.sense_before = remote_sense_before;
+		bench.sense_after = remote_sense_after;
+		bench.sensor = w;
+		policy.sample_ns = engine_sample_ns;
+	}
 	bool pinned = job->pinned && !out->unpinned;
 	sensors_open(&sensors, pinned ? job->cpus : NULL, job->cell.threads);
 	sensors_round_begin(&sensors, &round);
 	bench_run(&bench, &policy, out->samples, &result);
 	sensors_round_end(&sensors, &round);
 	sensors_close(&sensors);
-	sensors_judge(out->samples, result.n_samples, &round, job->cell.threads, pinned);
+	/* Of an engine with many threads, any may be the first. */
+	sensors_judge(out->samples, result.n_samples, &round, job->cell.threads,
+	              pinned && (!w->remote || job->cell.threads == 1));
 
 	out->n_samples = result.n_samples;
 	out->calls = result.calls;
@@ -115,10 +137,11 @@ bool pass_time(struct worker *w)
 	out->cal_after_ns = round.cal_after_ns;
 	if (t.scrub)
 		munmap(t.scrub, t.scrub_bytes);
-	if (!worker_check(w))
+	if ((w->remote && !remote_verify(w)) || !worker_check(w))
 		return false;
-	/* Threads may sum in any order; one thread has only one. */
-	if (job->cell.threads == 1 && layer_hash_output(&w->layer) != t.first_output)
+	/* Threads may sum in any order; one thread has only one. An engine may draw
+	 * its random objects in each call. */
+	if (!w->remote && job->cell.threads == 1 && layer_hash_output(&w->layer) != t.first_output)
 		return worker_end(w, STATUS_BAD_OUTPUT,
 		                  "the first and the last call on the same input differ");
 	return true;

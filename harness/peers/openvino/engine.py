@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""OpenVINO on the CPU: its ScaledDotProductAttention, which oneDNN and its own kernels carry out."""
+import importlib.metadata
+import os
+import sys
+
+import numpy as np
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from attnbench_engine import Engine, Refusal, main  # noqa: E402
+
+
+class OpenVino(Engine):
+    name, version = "openvino", importlib.metadata.version("openvino")
+    variants = ["sdpa same=flash forms=causal,bidirectional,cross types=bf16"]
+
+    def plan(self, plan, q, k, v):
+        import openvino as ov
+        import openvino.opset13 as ops
+        if plan.causal and plan.n_q != plan.n_k:
+            raise Refusal("its causal mask is aligned at the top left, ours at the bottom right: "
+                          "they differ where n_q is not n_k")
+        self.p = plan
+        self.inputs = [np.array(x) for x in (q, k, v)]
+        sizes = [plan.d, plan.d, plan.d_v]
+        args = [ops.parameter([plan.batch, plan.heads, -1, size], np.float32) for size in sizes]
+        node = ops.scaled_dot_product_attention(*args, scale=np.float32(plan.scale), causal=bool(plan.causal)) \
+            if not plan.causal else ops.scaled_dot_product_attention(
+                *args, attention_mask=np.float32(0), scale=np.float32(plan.scale), causal=True)
+        core = ov.Core()
+        core.set_property("CPU", {
+            "INFERENCE_NUM_THREADS": plan.threads, "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # the process keeps to its CPUs already
+            "INFERENCE_PRECISION_HINT": plan.type,
+            "CPU_DENORMALS_OPTIMIZATION": True,
+        })
+        self.request = core.compile_model(ov.Model([node], args, "attention"), "CPU").create_infer_request()
+        # Code pages of the library are no memory of the call.
+        self.request.infer([x[..., :64, :] for x in self.inputs])
+
+    def call(self):
+        return self.request.infer(self.inputs, share_inputs=True, share_outputs=True)
+
+    def array(self, out):
+        return np.asarray(out[0])
+
+
+if __name__ == "__main__":
+    main(OpenVino)

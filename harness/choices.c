@@ -211,7 +211,7 @@ static bool add_external(const char *name, const char *params, const struct wher
 {
 	char engine[ENGINE_NAME], hint[HINT_MAX];
 	size_t len = strcspn(name, "/");
-	struct nearest nearest = { .word = name };
+	struct nearest nearest = { .word = engine };
 	bool known = false;
 
 	snprintf(engine, sizeof engine, "%.*s", (int)len, name);
@@ -219,11 +219,9 @@ static bool add_external(const char *name, const char *params, const struct wher
 		known |= !strcmp(engine_name(i), engine);
 		nearest_offer(&nearest, engine_name(i));
 	}
-	if (!known) {
-		nearest.word = engine;
+	if (!known)
 		return fail_at(where, offset, error, "there is no engine '%s'%s `attnbench list --engines` shows "
 		               "them", engine, *nearest_hint(&nearest, hint) ? hint : ";");
-	}
 	nearest = (struct nearest){ .word = name };
 	bool all = !strcmp(name + len, "/all"), any = false;
 	engine_ask(engine);

@@ -231,25 +231,24 @@ char *dialog_hear(struct dialog *d, int64_t limit_ms)
 	}
 }
 
-int dialog_end(struct dialog *d, int64_t grace_ms)
+bool dialog_end(struct dialog *d, int64_t grace_ms, int *status)
 {
-	int status = 0;
-
+	*status = 0;
 	close_fd(&d->to);
 	close_fd(&d->from);
+	d->state = DIALOG_ENDED;
 	if (d->pid <= 0)
-		return status;
+		return true;
 	int64_t until = clock_now_ns() + grace_ms * ms;
 	struct timespec step = { 0, ms };
 	pid_t got;
-	while ((got = waitpid(d->pid, &status, WNOHANG)) == 0 && clock_now_ns() < until)
+	while ((got = waitpid(d->pid, status, WNOHANG)) == 0 && clock_now_ns() < until)
 		nanosleep(&step, NULL);
 	if (got == 0) {
 		kill(d->pid, SIGKILL);
-		while (waitpid(d->pid, &status, 0) < 0 && errno == EINTR)
+		while (waitpid(d->pid, status, 0) < 0 && errno == EINTR)
 			;
 	}
 	d->pid = -1;
-	d->state = DIALOG_ENDED;
-	return status;
+	return got != 0;
 }

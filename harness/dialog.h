@@ -48,8 +48,8 @@ bool dialog_say(struct dialog *dialog, const char *format, ...);
  * why. limit_ms < 0: waits for ever. */
 char *dialog_hear(struct dialog *dialog, int64_t limit_ms);
 
-/* Closes the pipes, gives it grace_ms to end, then kills it. Returns the status
- * of waitpid(). */
-int dialog_end(struct dialog *dialog, int64_t grace_ms);
+/* Closes the pipes, gives it grace_ms to end, then kills it. True: it ended by
+ * itself, and *status is that of waitpid(). */
+bool dialog_end(struct dialog *dialog, int64_t grace_ms, int *status);
 
 #endif

@@ -220,6 +220,7 @@ const char *engine_ask(const char *name)
 	struct dialog d;
 	char *line = NULL;
 	const char *wrong = NULL;
+	int status;
 
 	if (!entry)
 		return "is in no registry";
@@ -234,7 +235,7 @@ const char *engine_ask(const char *name)
 		wrong = d.state == DIALOG_LATE ? "took more than a minute for its greeting"
 		                               : "ended within its greeting";
 	dialog_say(&d, "bye");
-	dialog_end(&d, wrong ? 0 : GRACE_MS);
+	dialog_end(&d, wrong ? 0 : GRACE_MS, &status);
 	entry->state = wrong ? ENTRY_BROKEN : ENTRY_READY;
 	if (wrong)
 		snprintf(entry->why, sizeof entry->why, "engine %s %s", entry->name, wrong);
@@ -334,6 +335,7 @@ const char *engine_start(const char *name, unsigned threads, const unsigned *cpu
 	static char why[256];
 	struct entry *entry = registry_find(name);
 	char *line;
+	int status;
 
 	if (!entry)
 		return "is in no registry";
@@ -343,7 +345,7 @@ const char *engine_start(const char *name, unsigned threads, const unsigned *cpu
 		;
 	if (!line) {
 		snprintf(why, sizeof why, "engine %s ended within its greeting", name);
-		dialog_end(d, 0);
+		dialog_end(d, 0, &status);
 		return why;
 	}
 	return NULL;

@@ -260,12 +260,15 @@ bool registry_greet(struct entry *e, unsigned threads, const unsigned *cpus, int
 	if (line && take_greeting(e, line))
 		return true;
 	bool late = d->state == DIALOG_LATE;
-	int status = dialog_end(d, late || line ? 0 : 1000);
+	int status;
+	bool itself = dialog_end(d, late || line ? 0 : 1000, &status);
 	if (line)
 		return false;
 	if (late)
 		return fails_to_greet(e, ENTRY_BROKEN, "engine %s took more than %d s for its greeting", e->name,
 		                      (int)(limit_ms / 1000));
+	if (!itself)
+		return fails_to_greet(e, ENTRY_BROKEN, "engine %s closed its output before its greeting", e->name);
 	return fails_to_greet(e, ENTRY_BROKEN, "engine %s ended before its greeting (%s %d): %s", e->name,
 	                      WIFSIGNALED(status) ? "signal" : "exit code",
 	                      WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), e->command);

@@ -46,7 +46,9 @@ static bool end_silent(struct worker *w, const char *asked)
 
 	if (r->dialog.state == DIALOG_FOREIGN)
 		return end(w, STATUS_FAILED, "answered %s with bytes that are no line of text", asked);
-	int status = dialog_end(&r->dialog, GRACE_MS);
+	int status;
+	if (!dialog_end(&r->dialog, GRACE_MS, &status))
+		return end(w, STATUS_CRASH, "closed its output during %s", asked);
 	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 	if (killed && r->oom_kills >= 0 && memory_oom_kills() > r->oom_kills)
 		return end(w, STATUS_OOM, "was killed by the kernel, out of memory, during %s", asked);
@@ -283,10 +285,11 @@ bool remote_peak(struct worker *w, int64_t *peak)
 void remote_close(struct worker *w)
 {
 	struct remote *r = w->remote;
+	int status;
 
 	if (!r)
 		return;
 	if (!r->ended)
 		dialog_say(&r->dialog, "bye");
-	dialog_end(&r->dialog, r->ended ? 0 : GRACE_MS);
+	dialog_end(&r->dialog, r->ended ? 0 : GRACE_MS, &status);
 }

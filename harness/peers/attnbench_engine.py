@@ -51,8 +51,8 @@ class Engine:
             return next((int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM")), -1)
 
 
-def _value(text):
-    for kind in (int, float):
+def _value(key, text):
+    for kind in () if key in ("variant", "type", "file", "cpus") else (int, float):
         try:
             return kind(text)
         except ValueError:
@@ -65,8 +65,8 @@ def _parse(words):
     plan, arg = {}, {}
     for word in words:
         key, _, text = word.partition("=")
-        (arg if key.startswith("arg.") else plan)[key.removeprefix("arg.")] = _value(text)
-    plan["cpus"] = [int(c) for c in str(plan["cpus"]).split(",") if c]
+        (arg if key.startswith("arg.") else plan)[key.removeprefix("arg.")] = _value(key, text)
+    plan["cpus"] = [int(c) for c in plan["cpus"].split(",") if c]
     return SimpleNamespace(**plan, arg=SimpleNamespace(**arg))
 
 

@@ -24,9 +24,7 @@ class OpenVino(Engine):
         self.inputs = [np.array(x) for x in (q, k, v)]
         sizes = [plan.d, plan.d, plan.d_v]
         args = [ops.parameter([plan.batch, plan.heads, -1, size], np.float32) for size in sizes]
-        node = ops.scaled_dot_product_attention(*args, scale=np.float32(plan.scale), causal=bool(plan.causal)) \
-            if not plan.causal else ops.scaled_dot_product_attention(
-                *args, attention_mask=np.float32(0), scale=np.float32(plan.scale), causal=True)
+        node = ops.scaled_dot_product_attention(*args, scale=np.float32(plan.scale), causal=bool(plan.causal))
         core = ov.Core()
         core.set_property("CPU", {
             "INFERENCE_NUM_THREADS": plan.threads, "NUM_STREAMS": 1,

@@ -239,7 +239,7 @@ static bool take_greeting(struct entry *e, char *line)
 bool registry_greet(struct entry *e, unsigned threads, const unsigned *cpus, int file,
                     int64_t limit_ms, struct dialog *d)
 {
-	char *argv[ENTRY_WORDS], *set[ENTRY_WORDS], *drop[ENTRY_WORDS], *line = NULL;
+	char *argv[ENTRY_WORDS], *set[ENTRY_WORDS], *drop[ENTRY_WORDS], *line;
 	char *copies[] = { split(e->command, argv), split(e->set, set), split(e->drop, drop) };
 	static struct thread_env env;
 	bool started = false;
@@ -255,8 +255,8 @@ bool registry_greet(struct entry *e, unsigned threads, const unsigned *cpus, int
 	if (!started)
 		return fails_to_greet(e, ENTRY_MISSING, "engine %s is not here (%s)%s%s", e->name, d->why,
 		                      e->install ? ": " : "", e->install ? e->install : "");
-	if (dialog_say(d, "hello %d", ENGINE_PROTOCOL))
-		line = dialog_hear(d, limit_ms);
+	dialog_say(d, "hello %d", ENGINE_PROTOCOL); /* whoever does not listen may have spoken */
+	line = dialog_hear(d, limit_ms);
 	if (line && take_greeting(e, line))
 		return true;
 	bool late = d->state == DIALOG_LATE;

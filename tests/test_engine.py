@@ -280,7 +280,7 @@ def faulty_rows(tmp_path_factory, registry):
     """All faults in one run, among good cells, so that what one does to another would show."""
     wanted = ["flash", "numpy/softmax"] + [f"faulty/{fault}" for fault, _, _ in FAULTS]
     out = tmp_path_factory.mktemp("faults") / "run"
-    rows = run(out, registry, "--variant", ",".join(wanted), "--n", "40", "--timeout", "6s", *SMALL, code=1)
+    rows = run(out, registry, "--variant", ",".join(wanted), "--n", "40", "--timeout", "5s", *SMALL, code=1)
     return out, rows
 
 

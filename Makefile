@@ -32,10 +32,11 @@ endif
 # A SIMD file is compiled for its instruction set by its suffix, and its table
 # lists the same features for the check at run time. Nothing else is.
 SIMD_FLAGS := -O3 -ffp-contract=fast
-%_avx2.o:   ISA_FLAGS := $(SIMD_FLAGS) -mavx2 -mfma
+%_avx2.o:   ISA_FLAGS := $(SIMD_FLAGS) -mavx2 -mfma -mf16c
 %_avx512.o: ISA_FLAGS := $(SIMD_FLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
+%_avx512bf16.o: ISA_FLAGS := $(SIMD_FLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma -mprefer-vector-width=512
 %_neon.o:   ISA_FLAGS := $(SIMD_FLAGS)
-ISA_SKIP   := $(if $(filter x86_64,$(ARCH)),%_neon.c,$(if $(filter aarch64,$(ARCH)),%_avx2.c %_avx512.c,%_avx2.c %_avx512.c %_neon.c))
+ISA_SKIP   := $(if $(filter x86_64,$(ARCH)),%_neon.c,$(if $(filter aarch64,$(ARCH)),%_avx2.c %_avx512.c %_avx512bf16.c,%_avx2.c %_avx512.c %_avx512bf16.c %_neon.c))
 
 ATTN    := $(filter-out $(ISA_SKIP) attention/plugin/%,$(wildcard attention/*.c attention/*/*.c))
 HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datasets/*.c)

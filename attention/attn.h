@@ -169,8 +169,8 @@ enum attn_flags {
 	ATTN_LEAKS = 1 << 14,        /* which keys are seen depends on later tokens */
 	ATTN_LSE = 1 << 15,          /* fills lse */
 	ATTN_LOGITS = 1 << 16,       /* uses shape.scale */
-	ATTN_BF16_OK = 1 << 17,
-	ATTN_F16_OK = 1 << 18,
+	ATTN_BF16_OK = 1 << 17,      /* reads and writes bf16 itself */
+	ATTN_F16_OK = 1 << 18,       /* reads and writes f16 itself */
 };
 
 struct attn_variant {
@@ -221,6 +221,17 @@ struct attn_variant {
 /* The flags and the bound that hold for these (resolved) arguments. */
 unsigned attn_flags(const struct attn_variant *, const double *arg);
 float attn_bound(const struct attn_variant *, const double *arg);
+
+/* plan() and forward() for every type: a variant without ATTN_BF16_OK or ATTN_F16_OK
+ * gets f32 copies of its inputs, in shared memory that the plan counts, and its
+ * output is rounded. Callers use these; the slots above are the variant's. */
+const char *attn_plan(const struct attn_variant *, const struct attn_shape *, const double *arg,
+                      size_t ranks, struct attn_plan *plan);
+void attn_forward(const struct attn_variant *, const struct attn_call *, struct attn_team *);
+
+/* n numbers of that type as f32, and rounded back to the nearest, ties to even. */
+void attn_widen(const struct kern *, enum attn_type, float *y, const void *x, size_t n);
+void attn_narrow(const struct kern *, enum attn_type, void *x, const float *y, size_t n);
 
 /* All built-in variants in a fixed order, ended by NULL. */
 extern const struct attn_variant *const attn_variants[];

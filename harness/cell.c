@@ -88,10 +88,10 @@ static void cell_text(const struct cell *cell, char out[CELL_TEXT_MAX])
 
 	cell_params(cell, params);
 	snprintf(out, CELL_TEXT_MAX,
-	         "variant=%s params=%s batch=%zu heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu causal=%d "
+	         "variant=%s params=%s batch=%zu heads=%zu kv_heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu causal=%d "
 	         "scale=%.9g dtype=%s threads=%u cache=%s isa=%s input=%s seed=%" PRIu64,
-	         cell->variant->name, params, cell->batch, cell->heads, cell->n_q, cell->n_k, cell->d,
-	         cell->d_v, cell->causal, (double)cell_scale(cell), cell_type_names[cell->type],
+	         cell->variant->name, params, cell->batch, cell->heads, cell->kv_heads,
+	         cell->n_q, cell->n_k, cell->d, cell->d_v, cell->causal, (double)cell_scale(cell), cell_type_names[cell->type],
 	         cell->threads, cell_cache_names[cell->cache], cell->isa, cell->input, cell->seed);
 }
 
@@ -111,7 +111,7 @@ void cell_identify(struct cell *cell)
 
 bool cell_same_shape(const struct cell *a, const struct cell *b)
 {
-	return a->batch == b->batch && a->heads == b->heads && a->n_q == b->n_q &&
+	return a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads && a->n_q == b->n_q &&
 	       a->n_k == b->n_k && a->d == b->d && a->d_v == b->d_v && a->causal == b->causal &&
 	       cell_scale(a) == cell_scale(b) && a->type == b->type && a->threads == b->threads &&
 	       a->cache == b->cache && a->seed == b->seed && !strcmp(a->input, b->input);

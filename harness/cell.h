@@ -20,6 +20,7 @@ struct cell {
 	const struct attn_variant *variant;
 	double arg[ATTN_MAX_PARAMS]; /* as asked for: may hold ATTN_AUTO */
 	size_t batch, heads;
+	size_t kv_heads; /* key and value heads, each of heads / kv_heads query heads */
 	size_t n_q, n_k, d, d_v;
 	bool causal;
 	float scale; /* 0: attn_default_scale(d) */

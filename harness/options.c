@@ -155,6 +155,7 @@ const struct option_def option_table[] = {
 	AXIS("d", "LIST", "head dimension of queries and keys [64]", AXIS_D),
 	AXIS("d-v", "LIST", "head dimension of values [d]", AXIS_D_V),
 	AXIS("heads", "LIST", "heads a layer [1]", AXIS_HEADS),
+	AXIS("kv-heads", "LIST", "key and value heads, shared by consecutive query heads [heads]", AXIS_KV_HEADS),
 	AXIS("batch", "LIST", "sequences [1]", AXIS_BATCH),
 	AXIS("causal", "LIST", "0, 1 or 0,1 [0]", AXIS_CAUSAL),
 	AXIS("dtype", "LIST", "number format of q, k, v and out: f32, bf16, f16 [f32]", AXIS_DTYPE),

@@ -113,9 +113,9 @@ static void put_plan(const struct worker *w, struct text *out)
 	const struct layer *l = &w->layer;
 	const struct cell *c = &l->cell;
 
-	text_printf(out, "plan variant=%s batch=%zu heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu causal=%d "
+	text_printf(out, "plan variant=%s batch=%zu heads=%zu kv_heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu causal=%d "
 	            "scale=%.9g type=%s seed=%" PRIu64 " threads=%u cpus=", strchr(c->variant->name, '/') + 1,
-	            c->batch, c->heads, c->n_q, c->n_k, c->d, c->d_v, c->causal, (double)cell_scale(c),
+	            c->batch, c->heads, c->kv_heads, c->n_q, c->n_k, c->d, c->d_v, c->causal, (double)cell_scale(c),
 	            cell_type_names[c->type], c->seed, c->threads);
 	for (unsigned i = 0; w->job->pinned && i < c->threads; i++)
 		text_printf(out, "%s%u", i ? "," : "", w->job->cpus[i]);
@@ -172,16 +172,15 @@ bool remote_prepare(struct worker *w, int64_t *ns)
 	return true;
 }
 
-/* The sum of the 32-bit words of the output, which the engine reports too. */
+/* The sum of the 16-bit words of the output, which the engine reports too. */
 static uint64_t sum_output(const struct layer *l)
 {
+	const uint16_t *word = l->out;
+	size_t words = l->plan.out / sizeof *word;
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < l->plan.total * l->cell.n_q * l->cell.d_v; i++) {
-		uint32_t word;
-		memcpy(&word, l->out + i, sizeof word);
-		sum += word;
-	}
+	for (size_t i = 0; i < words; i++)
+		sum += word[i];
 	return sum;
 }
 

@@ -36,6 +36,7 @@ void key_from_cell(const struct cell *cell, const char *run_id, char params[CELL
 		.params = params,
 		.batch = (int64_t)cell->batch,
 		.heads = (int64_t)cell->heads,
+		.kv_heads = (int64_t)cell->kv_heads,
 		.n_q = (int64_t)cell->n_q,
 		.n_k = (int64_t)cell->n_k,
 		.d_head = (int64_t)cell->d,
@@ -61,7 +62,8 @@ static bool same_text(const char *a, const char *b)
 static bool key_equal(const struct row_key *a, const struct row_key *b)
 {
 	return same_text(a->variant, b->variant) && same_text(a->params, b->params) &&
-	       a->batch == b->batch && a->heads == b->heads && a->n_q == b->n_q && a->n_k == b->n_k &&
+	       a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads &&
+	       a->n_q == b->n_q && a->n_k == b->n_k &&
 	       a->d_head == b->d_head && a->d_value == b->d_value && a->causal == b->causal &&
 	       (a->scale == b->scale || (isnan(a->scale) && isnan(b->scale))) &&
 	       same_text(a->dtype, b->dtype) && a->threads == b->threads &&

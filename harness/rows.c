@@ -65,6 +65,20 @@ static void put_pass(const struct job *job, const struct outcome *out, struct ra
 		row->err_rows = known(out->err_rows);
 		row->entropy_ratio = out->entropy_ratio;
 		row->clamped_rows = out->clamped_rows;
+		row->err_exact_max_rel_row = out->err_exact_max_rel_row;
+		row->err_exact_med_rel_row = out->err_exact_med_rel_row;
+		row->err_cos_left_out = known(out->err_cos_left_out);
+		row->err_sampling = out->err_sampling;
+		row->err_uniform_rel_fro = out->err_uniform_rel_fro;
+		row->n_eff = out->n_eff;
+		row->weights_rows = known(out->weights_rows);
+		row->weights_tv = out->weights_tv;
+		row->weights_kl = out->weights_kl;
+		row->weights_kl_rev = out->weights_kl_rev;
+		row->weights_dropped = out->weights_dropped;
+		row->task_accuracy = out->task_accuracy;
+		row->task_chance = out->task_chance;
+		row->task_answers = known(out->task_answers);
 		break;
 	}
 }

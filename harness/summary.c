@@ -207,6 +207,20 @@ static void put_work(const struct result *r, struct summary_row *row)
 	row->err_rows = a->err_rows;
 	row->entropy_ratio = a->entropy_ratio;
 	row->clamped_rows = a->clamped_rows;
+	row->err_exact_max_rel_row = a->err_exact_max_rel_row;
+	row->err_exact_med_rel_row = a->err_exact_med_rel_row;
+	row->err_cos_left_out = a->err_cos_left_out;
+	row->err_sampling = a->err_sampling;
+	row->err_uniform_rel_fro = a->err_uniform_rel_fro;
+	row->n_eff = a->n_eff;
+	row->weights_rows = a->weights_rows;
+	row->weights_tv = a->weights_tv;
+	row->weights_kl = a->weights_kl;
+	row->weights_kl_rev = a->weights_kl_rev;
+	row->weights_dropped = a->weights_dropped;
+	row->task_accuracy = a->task_accuracy;
+	row->task_chance = a->task_chance;
+	row->task_answers = a->task_answers;
 }
 
 static bool leaks(const struct summary_row *row)

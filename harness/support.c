@@ -17,6 +17,11 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 	const char *why;
 
 	*plan = (struct layer_plan){ 0 };
+	if (c->kv_heads < 1 || c->heads % c->kv_heads) {
+		snprintf(text, sizeof text, "kv_heads must divide heads, and %zu does not divide %zu",
+		         c->kv_heads, c->heads);
+		return text;
+	}
 	if (c->batch < 1 || c->heads < 1 || c->n_q < 1 || c->n_k < 1 || c->d < 1 || c->d_v < 1)
 		return "batch, heads, lengths and head sizes must be at least 1";
 	if (c->threads < 1 || c->threads > TEAM_MAX)
@@ -32,8 +37,10 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 		         c->isa);
 	else if (engine && c->isa[0] && attn_kern(c->isa) != attn_kern_best())
 		snprintf(text, sizeof text, "%s chooses its instruction set itself: ask for auto", v->name);
-	else if (c->type != ATTN_F32 && !(engine && (flags & of_type[c->type])))
-		snprintf(text, sizeof text, "%s is not supported by %s", cell_type_names[c->type],
+	else if (engine && !(flags & of_type[c->type]))
+		snprintf(text, sizeof text, "%s is not supported by %s", cell_type_names[c->type], v->name);
+	else if (c->kv_heads != c->heads && (flags & ATTN_TIED))
+		snprintf(text, sizeof text, "%s takes its keys from the queries: they cannot be shared",
 		         v->name);
 	else if (!(flags & (c->causal ? ATTN_CAUSAL : ATTN_BIDIRECTIONAL))) {
 		/* The variant itself may know why there is none. */

@@ -112,7 +112,7 @@ def break_session():
             self.after[...] = 1
         if fault == "unwritten" and words[0] != "0":
             self.out[..., 0, 0] = np.frombuffer(b"\xfb\xff\xfb\xff", np.float32)[0]
-            total = int(self.out.view(np.uint32).sum(dtype=np.uint64))
+            total = int(self.out.view(np.uint16).sum(dtype=np.uint64))
         if fault == "sum":
             total += 1
         if fault == "clock":

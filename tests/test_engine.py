@@ -83,7 +83,7 @@ class Talk:
         for view, part in zip(views, parts):
             view[...] = part
         self.out = views[3]
-        words = dict(variant=variant, batch=b, heads=h, n_q=n_q, n_k=k.shape[2], d=d, d_v=v.shape[3],
+        words = dict(variant=variant, batch=b, heads=h, kv_heads=k.shape[1], n_q=n_q, n_k=k.shape[2], d=d, d_v=v.shape[3],
                      causal=causal, scale=scale, type="f32", seed=1, threads=1, cpus="",
                      file=self.path, bytes=len(self.memory), q=starts[0], k=starts[1], v=starts[2],
                      out=starts[3], state=0, state_bytes=0, **{f"arg.{a}": x for a, x in arg.items()})
@@ -110,7 +110,7 @@ def test_protocol(talk):
     before = time.monotonic_ns()
     word, start, end, cpu, total = talk.ask("run 3").split()
     assert word == "ran" and before <= int(start) <= int(end) <= time.monotonic_ns() and int(cpu) >= 0
-    assert int(total) == int(talk.out.view(np.uint32).sum(dtype=np.uint64))
+    assert int(total) == int(talk.out.view(np.uint16).sum(dtype=np.uint64))
     s = 0.25 * q.astype(float) @ k.swapaxes(-1, -2)
     s[..., ~np.tri(5, 9, 4, dtype=bool)] = -np.inf
     w = np.exp(s - s.max(-1, keepdims=True))

@@ -29,7 +29,7 @@ static void make_row(struct raw_row *row, const char *variant, int64_t n, const 
 	row->key.variant = variant;
 	row->key.family = "exact";
 	row->key.params = "";
-	row->key.batch = row->key.heads = 1;
+	row->key.batch = row->key.heads = row->key.kv_heads = 1;
 	row->key.n_q = row->key.n_k = n;
 	row->key.d_head = row->key.d_value = 64;
 	row->key.causal = 0;

@@ -14,7 +14,9 @@ size_t chosen_chunk(const struct attn_shape *s, size_t ranks, size_t blocks, siz
 
 	if (per_query > 0 && 128 * blocks / per_query > size)
 		size = 128 * blocks / per_query;
-	return least(size, (s->n_q + ranks - 1) / ranks) / lanes * lanes + lanes;
+	if (ranks > 1)
+		size = least(size, s->n_q / (2 * ranks));
+	return least(size, s->n_q) / lanes * lanes + lanes;
 }
 
 void chosen_lay_out(struct chosen *ch, const struct attn_call *c, const struct attn_shape *s,

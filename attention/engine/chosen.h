@@ -20,8 +20,17 @@ struct chosen {
 	struct rows rows;
 };
 
-/* Some 128 queries for each block, but no fewer chunks than ranks. */
+/* Some 128 queries for each block, but two chunks for each of several ranks. */
 size_t chosen_chunk(const struct attn_shape *s, size_t ranks, size_t blocks, size_t per_query);
+
+/* First query of the chunk that a rank takes in its turn: to and fro, since causal
+ * chunks grow. */
+static inline size_t chosen_first(const struct chosen *ch, const struct attn_team *team, size_t turn)
+{
+	size_t place = turn % 2 ? team->size - 1 - team->rank : team->rank;
+
+	return (turn * team->size + place) * ch->chunk;
+}
 
 /* Sizes are given; lays out the arrays, and with a call (NULL: counting) the rows. */
 void chosen_lay_out(struct chosen *ch, const struct attn_call *call, const struct attn_shape *s,

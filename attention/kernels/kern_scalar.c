@@ -151,6 +151,68 @@ static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t r
 			y[j * ldy + i] = x[i * ldx + j];
 }
 
+static float bits_float(uint32_t bits)
+{
+	union { uint32_t u; float f; } x = { .u = bits };
+
+	return x.f;
+}
+
+static uint32_t float_bits(float f)
+{
+	union { float f; uint32_t u; } x = { .f = f };
+
+	return x.u;
+}
+
+/* bf16: the upper half of an f32. */
+static void from_bf16(float *y, const uint16_t *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = bits_float((uint32_t)x[i] << 16);
+}
+
+static void to_bf16(uint16_t *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t u = float_bits(x[i]);
+		if ((u & 0x7fffffff) > 0x7f800000) /* a NaN stays one: quiet it */
+			y[i] = (uint16_t)(u >> 16 | 0x40);
+		else
+			y[i] = (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+	}
+}
+
+/* f16: sign, 5 bits of exponent (bias 15), 10 of fraction; subnormals f 2^-24. */
+static void from_f16(float *y, const uint16_t *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t sign = (uint32_t)(x[i] & 0x8000) << 16, exponent = x[i] >> 10 & 31;
+		uint32_t fraction = x[i] & 0x3ff;
+		if (exponent == 31) /* infinity, or a NaN, made quiet */
+			y[i] = bits_float(sign | 0x7f800000 | fraction << 13 | (fraction ? 0x400000 : 0));
+		else if (exponent)
+			y[i] = bits_float(sign | (exponent + 112) << 23 | fraction << 13);
+		else
+			y[i] = sign ? -(float)fraction * 0x1p-24f : (float)fraction * 0x1p-24f;
+	}
+}
+
+static void to_f16(uint16_t *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t u = float_bits(x[i]), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
+		if (a > 0x7f800000)
+			y[i] = (uint16_t)(sign | 0x7e00 | (a >> 13 & 0x1ff));
+		else if (a >= 0x477ff000) /* 65520 and above round to infinity */
+			y[i] = (uint16_t)(sign | 0x7c00);
+		else if (a >= 0x38800000) /* normal: round the fraction, carry into the exponent */
+			y[i] = (uint16_t)(sign | (a - 0x38000000 + 0xfff + (a >> 13 & 1)) >> 13);
+		else /* subnormal: multiples of 2^-24, rounded by the addition of 1.5 2^-1 */
+			y[i] = (uint16_t)(sign | (float_bits(bits_float(a) + 0.75f) - 0x3f400000));
+	}
+}
+
 enum { CHAINS = 8 };
 
 static float fma_rounds(size_t n)
@@ -296,6 +358,10 @@ const struct kern kern_scalar = {
 	.rows_dot = rows_dot,
 	.rows_add = rows_add,
 	.transpose = transpose,
+	.from_bf16 = from_bf16,
+	.from_f16 = from_f16,
+	.to_bf16 = to_bf16,
+	.to_f16 = to_f16,
 	.fma_flops = 2 * CHAINS,
 	.fma_rounds = fma_rounds,
 	.max = max,

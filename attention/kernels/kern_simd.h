@@ -15,6 +15,7 @@
 #include "kern.h"
 
 #include <math.h>
+#include <string.h>
 
 #define LANES (QV * VL)
 #define INLINE static inline __attribute__((always_inline))
@@ -219,10 +220,11 @@ struct share {
 	size_t half;
 };
 
-INLINE struct share share_of(const struct kern_tile *t, size_t ldk, size_t ldv, size_t n)
+INLINE struct share share_of(const struct kern_tile *t, size_t ldk, size_t ldv, size_t n,
+                             size_t element)
 {
 	size_t half = (t->d_v / DR + 1) / 2 + !(t->d_v / DR), rows = half * n * t->turns;
-	size_t longest = (ldk > ldv ? ldk : ldv) * n * sizeof(float);
+	size_t longest = (ldk > ldv ? ldk : ldv) * n * element;
 	struct share s = { .half = half, .step = t->next_k ? longest / rows : 0 };
 
 	s.step = s.step < 64 ? s.step : 64;
@@ -258,7 +260,7 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 		edge(t->p, n, mask, bias, top);
 	}
 	weigh(t, n, top, alpha);
-	struct share share = share_of(t, ldk, ldv, n);
+	struct share share = share_of(t, ldk, ldv, n, sizeof *k);
 	for (; c + DR <= t->d_v; c += DR)
 		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share_part(&share, c / DR),
 		       share.step, DR);
@@ -777,6 +779,46 @@ static void row_sincos(float *s, float *c, const float *x, size_t n)
 	}
 }
 
+/* ---- half precision ------------------------------------------------------- */
+
+INLINE void from_half(float *y, const uint16_t *x, size_t n, vf (*word)(const uint16_t *))
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, word(x + i));
+	if (i < n) {
+		uint16_t part[VL] = { 0 };
+		memcpy(part, x + i, (n - i) * sizeof *x);
+		v_store_part(y + i, word(part), n - i);
+	}
+}
+
+INLINE void to_half(uint16_t *y, const float *x, size_t n, void (*word)(uint16_t *, vf))
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		word(y + i, v_load(x + i));
+	if (i < n) {
+		uint16_t part[VL];
+		word(part, v_load_part(x + i, n - i));
+		memcpy(y + i, part, (n - i) * sizeof *y);
+	}
+}
+
+static void from_bf16(float *y, const uint16_t *x, size_t n) { from_half(y, x, n, v_from_bf16); }
+static void from_f16(float *y, const uint16_t *x, size_t n) { from_half(y, x, n, v_from_f16); }
+static void to_bf16(uint16_t *y, const float *x, size_t n) { to_half(y, x, n, v_to_bf16); }
+static void to_f16(uint16_t *y, const float *x, size_t n) { to_half(y, x, n, v_to_f16); }
+
+#ifdef BF16_BODY
+#include BF16_BODY
+#endif
+#ifndef BF16_SLOTS
+#define BF16_SLOTS NULL
+#endif
+
 const struct kern TABLE = {
 	.isa = ISA,
 	.lanes = LANES,
@@ -793,6 +835,11 @@ const struct kern TABLE = {
 	.rows_dot = rows_dot,
 	.rows_add = rows_add,
 	.transpose = transpose,
+	.from_bf16 = from_bf16,
+	.from_f16 = from_f16,
+	.to_bf16 = to_bf16,
+	.to_f16 = to_f16,
+	.bf16 = BF16_SLOTS,
 	.fma_flops = 2 * CHAINS * VL,
 	.fma_rounds = fma_rounds,
 	.max = row_max,

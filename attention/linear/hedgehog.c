@@ -134,7 +134,8 @@ const struct attn_variant attn_hedgehog = {
 	.summary = "Needs a trained W to be an estimate of softmax; without one it is a control near "
 	           "the uniform average.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM,
+	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,

@@ -197,9 +197,11 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	             w.exact, w.mean);
 	attn_barrier(team);
 	w.longest = chosen_longest(c->kern, w.mean, nb, s->d);
-	size_t chunk = w.chosen.chunk;
-	for (size_t i0 = team->rank * chunk; i0 < s->n_q; i0 += team->size * chunk) {
-		size_t count = least(chunk, s->n_q - i0);
+	for (size_t turn = 0; turn * team->size * w.chosen.chunk < s->n_q; turn++) {
+		size_t i0 = chosen_first(&w.chosen, team, turn);
+		if (i0 >= s->n_q)
+			continue;
+		size_t count = least(w.chosen.chunk, s->n_q - i0);
 		for (size_t i = 0; i < count; i += lanes) {
 			w.chosen.rows.t.q0 = i0 + i;
 			choose_blocks(&w, i0, least(lanes, count - i));

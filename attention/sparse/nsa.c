@@ -360,9 +360,11 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	compress(&w, team);
 	attn_barrier(team);
 	w.longest = chosen_longest(c->kern, w.k, compressed(c->arg, s->n_k), s->d);
-	size_t chunk = w.chosen.chunk;
-	for (w.i0 = team->rank * chunk; w.i0 < s->n_q; w.i0 += team->size * chunk) {
-		size_t count = least(chunk, s->n_q - w.i0);
+	for (size_t turn = 0; turn * team->size * w.chosen.chunk < s->n_q; turn++) {
+		w.i0 = chosen_first(&w.chosen, team, turn);
+		if (w.i0 >= s->n_q)
+			continue;
+		size_t count = least(w.chosen.chunk, s->n_q - w.i0);
 		for (size_t i = 0; i < count; i += lanes)
 			run_tile(&w, w.i0 + i, least(lanes, count - i));
 		chosen_attend(&w.chosen, w.i0, count, w.lse);

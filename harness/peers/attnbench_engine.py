@@ -28,18 +28,20 @@ class Refusal(Exception):
 
 class Engine:
     name, version, variants = "", "", []
+    grouped = False  # takes fewer heads of k and v than of q
 
     def plan(self, plan, q, k, v):
-        """Takes q (batch, heads, n_q, d), k and v as arrays on the shared file, and makes of
-        them what a call needs; touches all inputs. Raises Refusal."""
+        """Takes q (batch, heads, n_q, d), k and v (batch, kv_heads, n_k, ...) as arrays on the
+        shared file, of float32, float16, or uint16 holding bf16; makes of them what a call
+        needs and touches all inputs. Raises Refusal."""
         raise NotImplementedError
 
     def prepare(self):
         """Whatever is done once: random matrices, compilation."""
 
     def call(self):
-        """One call, complete when it returns: an array (batch, heads, n_q, d_v), or what
-        self.array() makes one of."""
+        """One call, complete when it returns: an array (batch, heads, n_q, d_v) of the type of
+        the inputs, or what self.array() makes one of."""
         raise NotImplementedError
 
     def array(self, out):
@@ -76,18 +78,21 @@ class _Session:
 
     def plan(self, words):
         p = _parse(words)
+        if p.kv_heads != p.heads and not self.engine.grouped:
+            raise Refusal("k and v have as many heads as q here")
+        kind = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}[p.type]
         with open(p.file, "r+b") as file:
             memory = mmap.mmap(file.fileno(), p.bytes)
 
-        def view(offset, *shape):
-            return np.frombuffer(memory, np.float32, int(np.prod(shape)), offset).reshape(shape)
+        def view(offset, *shape, kind=kind):
+            return np.frombuffer(memory, kind, int(np.prod(shape)), offset).reshape(shape)
 
-        layer = p.batch, p.heads
-        self.out = view(p.out, *layer, p.n_q, p.d_v)
+        self.out = view(p.out, p.batch, p.heads, p.n_q, p.d_v)
         if p.state_bytes:  # what the definition drew at random: heads x state_bytes
-            p.state = view(p.state, p.heads, p.state_bytes // 4)
-        self.engine.plan(p, view(p.q, *layer, p.n_q, p.d), view(p.k, *layer, p.n_k, p.d),
-                         view(p.v, *layer, p.n_k, p.d_v))
+            p.state = view(p.state, p.heads, p.state_bytes // 4, kind=np.float32)
+        self.engine.plan(p, view(p.q, p.batch, p.heads, p.n_q, p.d),
+                         view(p.k, p.batch, p.kv_heads, p.n_k, p.d),
+                         view(p.v, p.batch, p.kv_heads, p.n_k, p.d_v))
         return "ok"
 
     def prepare(self, words):
@@ -103,7 +108,7 @@ class _Session:
         cpu = time.process_time_ns() - cpu
         if out is not None:
             self.out[...] = self.engine.array(out)
-        total = int(self.out.view(np.uint32).sum(dtype=np.uint64))
+        total = int(self.out.view(np.uint16).sum(dtype=np.uint64))
         return f"ran {start} {end} {cpu} {total}"
 
     def memory(self, words):

@@ -11,7 +11,7 @@ from attnbench_engine import Engine, Refusal, main  # noqa: E402
 
 
 class Jax(Engine):
-    name, version = "jax", importlib.metadata.version("jax")
+    name, version, grouped = "jax", importlib.metadata.version("jax"), True
     variants = [
         "attention same=full forms=causal,bidirectional,cross types=bf16",
         "attention-window same=sliding-window forms=causal,bidirectional types=bf16 params=left,right",
@@ -25,8 +25,9 @@ class Jax(Engine):
                           "they differ where n_q is not n_k")
         self.p = plan
         kind = jnp.bfloat16 if plan.type == "bf16" else jnp.float32
+        self.bits = np.uint16 if plan.type == "bf16" else np.float32
         # (batch, n, heads, d), as this function wants it.
-        self.inputs = [jnp.asarray(np.array(x.transpose(0, 2, 1, 3)), kind) for x in (q, k, v)]
+        self.inputs = [jnp.asarray(np.ascontiguousarray(x.transpose(0, 2, 1, 3)).view(kind)) for x in (q, k, v)]
         window = (plan.arg.left, plan.arg.right) if plan.variant == "attention-window" else None
 
         def attention(q, k, v):
@@ -43,7 +44,7 @@ class Jax(Engine):
         return self.compiled(*self.inputs).block_until_ready()
 
     def array(self, out):
-        return np.asarray(out, np.float32).transpose(0, 2, 1, 3)
+        return np.asarray(out).view(self.bits).transpose(0, 2, 1, 3)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from attnbench_engine import Engine, main  # noqa: E402
 
 
 class Numpy(Engine):
-    name, version = "numpy", np.__version__
+    name, version, grouped = "numpy", np.__version__, True
     variants = [
         "softmax same=full forms=causal,bidirectional,cross",
         "linear-elu same=linear-elu forms=causal,bidirectional,cross params=eps",
@@ -18,7 +18,8 @@ class Numpy(Engine):
 
     def plan(self, plan, q, k, v):
         # Copies in memory of our own, as an array of numpy usually is.
-        self.p, self.q, self.k, self.v = plan, q.copy(), k.copy(), v.copy()
+        self.p, self.q = plan, q.copy()
+        self.k, self.v = (x.repeat(plan.heads // plan.kv_heads, 1) for x in (k, v))
         self.call = {"softmax": self.softmax, "linear-elu": self.linear_elu}[plan.variant]
         # The libraries' own code and buffers are no memory of the call.
         small = np.ones((64, 64), np.float32)

@@ -21,10 +21,12 @@ class OpenVino(Engine):
             raise Refusal("its causal mask is aligned at the top left, ours at the bottom right: "
                           "they differ where n_q is not n_k")
         self.p = plan
-        self.inputs = [np.array(x) for x in (q, k, v)]
+        self.kind = ov.Type.bf16 if plan.type == "bf16" else ov.Type.f32
+        self.inputs = [ov.Tensor(np.array(x), x.shape, self.kind) for x in (q, k, v)]
+        scale = ops.constant(plan.scale, self.kind)
         sizes = [plan.d, plan.d, plan.d_v]
-        args = [ops.parameter([plan.batch, plan.heads, -1, size], np.float32) for size in sizes]
-        node = ops.scaled_dot_product_attention(*args, scale=np.float32(plan.scale), causal=bool(plan.causal))
+        args = [ops.parameter([plan.batch, plan.heads, -1, size], self.kind) for size in sizes]
+        node = ops.scaled_dot_product_attention(*args, scale=scale, causal=bool(plan.causal))
         core = ov.Core()
         core.set_property("CPU", {
             "INFERENCE_NUM_THREADS": plan.threads, "NUM_STREAMS": 1,
@@ -34,13 +36,15 @@ class OpenVino(Engine):
         })
         self.request = core.compile_model(ov.Model([node], args, "attention"), "CPU").create_infer_request()
         # Code pages of the library are no memory of the call.
-        self.request.infer([x[..., :64, :] for x in self.inputs])
+        small = [np.ascontiguousarray(x[..., :64, :]) for x in (q, k, v)]
+        self.request.infer([ov.Tensor(x, x.shape, self.kind) for x in small])
 
     def call(self):
-        return self.request.infer(self.inputs, share_inputs=True, share_outputs=True)
+        self.request.infer(self.inputs, share_inputs=True, share_outputs=True)
+        return self.request.get_output_tensor(0)
 
     def array(self, out):
-        return np.asarray(out[0])
+        return out.data.view(np.uint16) if self.p.type == "bf16" else out.data
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """PyTorch: scaled_dot_product_attention by backend, FlexAttention, and what one writes oneself."""
-from torch_engine import TorchEngine, main, same_lengths
+from torch_engine import Refusal, TorchEngine, main, same_lengths
 
 
 class Torch(TorchEngine):
-    name = "torch"
+    name, grouped = "torch", True
     variants = [
         "sdpa-flash same=flash forms=causal,bidirectional,cross types=bf16",
         "sdpa-math same=full forms=causal,bidirectional,cross types=bf16",
@@ -23,7 +23,9 @@ class Torch(TorchEngine):
 
         def f(q, k, v):
             with sdpa_kernel(only):
-                return F.scaled_dot_product_attention(q, k, v, is_causal=bool(plan.causal), scale=plan.scale)
+                return F.scaled_dot_product_attention(
+                    q, k, v, is_causal=bool(plan.causal), scale=plan.scale,
+                    enable_gqa=plan.kv_heads != plan.heads)
         return f
 
     def make_sdpa_flash(self, plan):
@@ -39,6 +41,8 @@ class Torch(TorchEngine):
             hidden = ~torch.ones(plan.n_q, plan.n_k, dtype=torch.bool).tril(plan.n_k - plan.n_q)
 
         def f(q, k, v):
+            if plan.kv_heads != plan.heads:
+                k, v = (x.repeat_interleave(plan.heads // plan.kv_heads, 1) for x in (k, v))
             s = (q * plan.scale) @ k.transpose(-1, -2)
             if hidden is not None:
                 s.masked_fill_(hidden, -torch.inf)
@@ -51,6 +55,7 @@ class Torch(TorchEngine):
     def _flex(self, plan, mask):
         from torch.nn.attention.flex_attention import create_block_mask, flex_attention
         torch = self.torch
+        self._one_head_each(plan)
         self.block = None
         if mask is not None:
             self.block = create_block_mask(mask, None, None, plan.n_q, plan.n_k, device="cpu")
@@ -75,6 +80,7 @@ class Torch(TorchEngine):
         """As in the paper's own Python: sums over all keys, or running sums."""
         import torch.nn.functional as F
         torch, eps = self.torch, plan.arg.eps
+        self._one_head_each(plan)
 
         def full(q, k, v):
             q, k = F.elu(q) + 1, F.elu(k) + 1
@@ -88,6 +94,11 @@ class Torch(TorchEngine):
             return torch.einsum("bhnd,bhnde,bhn->bhne", q, sums, 1 / den)
 
         return causal if plan.causal else full
+
+    @staticmethod
+    def _one_head_each(plan):
+        if plan.kv_heads != plan.heads:
+            raise Refusal("k and v have as many heads as q here")
 
     def prepare(self):
         if self.p.variant.startswith("flex"):

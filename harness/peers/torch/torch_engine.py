@@ -26,7 +26,7 @@ class TorchEngine(Engine):
         self.torch, self.p = torch, plan
         kind = torch.bfloat16 if plan.type == "bf16" else torch.float32
         # Copies in memory of our own, as tensors usually are.
-        self.qkv = [torch.from_numpy(x).to(kind, copy=True) for x in (q, k, v)]
+        self.qkv = [torch.from_numpy(x.copy()).view(kind) for x in (q, k, v)]
         self.f = getattr(self, "make_" + plan.variant.replace("-", "_"))(plan)
         # Code pages and thread pools of the libraries are no memory of the call.
         x = torch.ones(plan.threads * 64, 64, dtype=kind)
@@ -39,7 +39,8 @@ class TorchEngine(Engine):
         return self.f(*self.qkv)
 
     def array(self, out):
-        return out.float().reshape(self.p.batch, self.p.heads, self.p.n_q, self.p.d_v).numpy()
+        out = out.reshape(self.p.batch, self.p.heads, self.p.n_q, self.p.d_v).contiguous()
+        return (out.view(self.torch.uint16) if self.p.type == "bf16" else out).numpy()
 
 
 def same_lengths(plan):

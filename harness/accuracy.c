@@ -292,7 +292,7 @@ static bool look(struct worker *w)
 		return worker_end(w, STATUS_OOM, "%s", why);
 	bool ok = measure_exact(w, &in, &ref) && measure_task(w);
 	worker_stage(w, "the weights that it implies");
-	if (ok)
+	if (ok && !w->remote)
 		weights_measure(w);
 	worker_stage(w, "its definition in double");
 	ok = ok && measure_impl(w, ref.logit_max);

@@ -43,14 +43,14 @@ HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datas
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests check report peers peers-report bench asan format tidy clean install
+.PHONY: all help deps test tests check report plugins peers peers-report bench asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
 all: attnbench                    ## build ./attnbench
 
 help:                             ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## */  \1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## */  \1\t/p' Makefile | expand -t 16
 
 # What follows deps runs in a make of its own, which sees what was installed.
 deps:                             ## install what is missing, after saying so
@@ -77,6 +77,13 @@ tests: $(TESTS)
 check: deps                       ## what CI runs beside the tests: both compilers, sanitizers, other CPUs
 	@harness/deps.sh --check
 	@tests/check.sh
+
+plugins: $(BUILD)/include/attnbench/attn.h ## the example plug-ins, as far as compilers and libraries are here
+	@attention/plugin/build.sh $(BUILD)/plugins $(BUILD)/include
+
+$(BUILD)/include/attnbench/attn.h: attention/attn.h
+	@mkdir -p $(@D)
+	@cp $< $@
 
 # Engines to compare with, each with what it needs in .venv-peers-NAME. One that
 # cannot be set up here is missing from the table, not from the run.
@@ -126,6 +133,7 @@ install: all                      ## into $(DESTDIR)$(PREFIX)
 	install -m 755 attnbench $(DEST)/bin
 	install -m 644 attention/attn.h $(DEST)/include/attnbench
 	cp -R plots/. $(DEST)/share/attnbench/plots
+	cp -R attention/plugin harness/peers $(DEST)/share/attnbench
 	cp -R harness/sweeps datasets/real $(DEST)/share/attnbench
 
 # Whichever compiler or mode was built last is the one that runs.

@@ -43,6 +43,7 @@ static const struct verb verbs[] = {
 	{ "report", "DIR", "figures, findings and a page from a run", 0, false, NULL },
 	{ "figures", "DIR", "figures from a run: PDF, SVG, PNG", 0, false, NULL },
 	{ "findings", "DIR", "the three most interesting findings of a run, in words", 0, false, NULL },
+	{ "peers", "DIR", "our variants beside other programs: figures and tables", 0, false, NULL },
 	{ 0 },
 };
 

@@ -3,6 +3,7 @@
  * Writing and reading run.json. */
 #include "runjson.h"
 #include "cross.h"
+#include "engine.h"
 #include "record.h"
 #include "summary.h"
 #include "version.h"
@@ -186,6 +187,22 @@ static json_t *sessions_json(const struct run_record *record)
 	return all;
 }
 
+/* Variants of engines: who computes them, and after which of ours they are made. */
+static json_t *engines_json(void)
+{
+	json_t *all = json_object();
+
+	for (size_t i = 0; engine_variant_at(i); i++) {
+		const struct attn_variant *v = engine_variant_at(i);
+		const struct engine_info *info = engine_info(v);
+		if (engine_ask(info->engine)) /* what it has is not known */
+			continue;
+		json_object_set_new(all, v->name, json_pack("{s:s s:s s:b s:s}", "impl", info->impl, "definition", info->base,
+		                                            "same", (int)info->defined, "command", engine_command(info->engine)));
+	}
+	return all;
+}
+
 static json_t *argv_json(char *const *argv)
 {
 	json_t *all = json_array();
@@ -211,8 +228,10 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 		"machine", machine_json(f), "topology", topology_json(f), "blas", blas_json(),
 		"timing", clock_json(f), "sensors", record_sensors(), "environment", record_environment());
 
-	if (json)
+	if (json) {
 		json_object_set_new(json, "limits", record_limits());
+		json_object_set_new(json, "engines", engines_json());
+	}
 	if (json && f->n_ceilings)
 		json_object_set_new(json, "roof", ceilings_json(f->ceilings, f->n_ceilings));
 	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;

@@ -7,6 +7,7 @@ PREFIX ?= /usr/local
 VENV   ?= .venv
 PYTHON ?= python3
 SWEEP  ?= harness/sweeps/default.ini
+PEERS_OUT ?= results/peers
 ifndef OUT
 OUT    := results/$(shell date -u +%Y%m%dT%H%M%SZ)-default
 endif
@@ -40,19 +41,19 @@ SIMD_FLAGS := -O3 -ffp-contract=fast
 %_neon.o:   ISA_FLAGS := $(SIMD_FLAGS)
 ISA_SKIP   := $(if $(filter x86_64,$(ARCH)),%_neon.c,$(if $(filter aarch64,$(ARCH)),%_avx2.c %_avx512.c %_avx512bf16.c,%_avx2.c %_avx512.c %_avx512bf16.c %_neon.c))
 
-ATTN    := $(filter-out $(ISA_SKIP),$(wildcard attention/*.c attention/*/*.c))
+ATTN    := $(filter-out $(ISA_SKIP) attention/plugin/%,$(wildcard attention/*.c attention/*/*.c))
 HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datasets/*.c)
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests check report bench asan format tidy clean install
+.PHONY: all help deps test tests check report plugins peers peers-report bench asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
 all: attnbench                    ## build ./attnbench
 
 help:                             ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## */  \1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## */  \1\t/p' Makefile | expand -t 16
 
 # What follows deps runs in a make of its own, which sees what was installed.
 deps:                             ## install what is missing, after saying so
@@ -85,6 +86,46 @@ bench: deps                       ## the kernels against the machine's ceilings,
 	@./attnbench run harness/sweeps/kernels.ini --out $(BENCH) || test $$? = 1
 	@$(VENV)/bin/python -m plots.kernels $(BENCH)
 
+plugins: $(BUILD)/include/attnbench/attn.h ## the example plug-ins, as far as compilers and libraries are here
+	@attention/plugin/build.sh $(BUILD)/plugins $(BUILD)/include
+
+$(BUILD)/include/attnbench/attn.h: attention/attn.h
+	@mkdir -p $(@D)
+	@cp $< $@
+
+# Engines to compare with, each with what it needs in .venv-peers-NAME. One that
+# cannot be set up here is missing from the table, not from the run.
+PEERS := $(patsubst harness/peers/%/requirements.txt,%,$(wildcard harness/peers/*/requirements.txt))
+
+peers:                            ## PyTorch, ONNX Runtime and other engines to compare with
+	@for p in $(PEERS); do \
+		$(MAKE) --no-print-directory peers-$$p || echo "peers: $$p could not be set up" >&2; \
+	done
+
+peers-%: .venv-peers-%/.stamp ;
+
+.venv-peers-%/.stamp: harness/peers/%/requirements.txt
+	@echo "peers: $* into .venv-peers-$*"
+	@$(PYTHON) -m venv --clear .venv-peers-$*
+	@.venv-peers-$*/bin/python -m pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+# It shares the environment of torch. With a CUDA compiler on the PATH it would
+# want all of CUDA.
+peers-fast-transformers: harness/peers/fast-transformers/requirements.txt peers-torch
+	@cmp -s $< .venv-peers-torch/fast-transformers.txt || { \
+		echo "peers: compiling fast-transformers into .venv-peers-torch"; \
+		bin=$$PWD/.venv-peers-torch/bin; \
+		$$bin/python -m pip install -q --disable-pip-version-check 'setuptools<81' wheel ninja && \
+		PATH=$$bin:/usr/bin:/bin CFLAGS='-O3 -march=native' $$bin/python -m pip install -q \
+			--disable-pip-version-check --no-build-isolation --no-deps -r $< && \
+		cp $< .venv-peers-torch/fast-transformers.txt; }
+
+peers-report: peers               ## our variants beside all engines: figure and table
+	@$(MAKE) --no-print-directory deps all
+	@./attnbench run harness/sweeps/peers.ini --out $(PEERS_OUT) || test $$? = 1
+	@./attnbench peers $(PEERS_OUT)
+
 asan:                             ## all C tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory MODE=asan all tests
 	@tests/run.sh build/$(notdir $(CC))-asan/tests
@@ -100,6 +141,7 @@ install: all                      ## into $(DESTDIR)$(PREFIX)
 	install -m 755 attnbench $(DEST)/bin
 	install -m 644 attention/attn.h $(DEST)/include/attnbench
 	cp -R plots/. $(DEST)/share/attnbench/plots
+	cp -R attention/plugin harness/peers $(DEST)/share/attnbench
 	cp -R harness/sweeps datasets/real $(DEST)/share/attnbench
 
 # Whichever compiler or mode was built last is the one that runs.

@@ -14,8 +14,8 @@
 #include "inputs.h"
 #include "metrics.h"
 #include "reference.h"
+#include "remote.h"
 #include "weights.h"
-#include "worker.h"
 
 /* Rows on which the definition is evaluated: all of up to ALL, else SOME. */
 enum { ALL = 256, SOME = 128 };
@@ -188,8 +188,9 @@ static bool measure_impl(struct worker *w, double logit_max)
 	w->out->err_impl_bound = impl_bound(l, w->job->cell.type, logit_max);
 	if (!(w->out->err_impl_rel_fro <= w->out->err_impl_bound))
 		return worker_end(w, STATUS_INACCURATE,
-		                  "relative error %.3g against its own definition, allowed is %.3g",
-		                  w->out->err_impl_rel_fro, w->out->err_impl_bound);
+		                  "relative error %.3g against %s definition, allowed is %.3g",
+		                  w->out->err_impl_rel_fro, w->remote ? "our" : "its own",
+		                  w->out->err_impl_bound);
 	return true;
 }
 
@@ -262,6 +263,12 @@ static bool run_once(struct worker *w)
 	size_t ranks = l->cell.threads;
 	struct attn_stats total = { 0 };
 
+	if (w->remote) {
+		int64_t ns;
+		arena_poison(&w->arena, l->out);
+		return remote_prepare(w, &ns) && remote_batch(w, 1) >= 0 && remote_verify(w) &&
+		       worker_check(w);
+	}
 	layer_each_work(l, arena_poison);
 	arena_poison(&w->arena, l->out);
 	layer_prepare(l);
@@ -303,7 +310,7 @@ static bool look(struct worker *w)
 		return worker_end(w, STATUS_OOM, "%s", why);
 	bool ok = measure_exact(w, &in, &ref) && measure_task(w);
 	worker_stage(w, "the weights that it implies");
-	if (ok)
+	if (ok && !w->remote)
 		weights_measure(w);
 	worker_stage(w, "its definition in double");
 	ok = ok && measure_impl(w, ref.logit_max);

@@ -4,6 +4,7 @@
 #include "arena.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,17 +27,27 @@ size_t arena_room(size_t bytes)
 	return padded(bytes) + 2 * ARENA_GUARD;
 }
 
-bool arena_create(struct arena *a, size_t capacity)
+/* A file that nobody can shorten: reading what was cut off would be fatal. */
+static bool make_file(struct arena *a)
 {
-	*a = (struct arena){ .capacity = capacity };
+	a->fd = memfd_create("attnbench", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return a->fd >= 0 && ftruncate(a->fd, (off_t)a->map_bytes) == 0 &&
+	       fcntl(a->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
+}
+
+static bool create(struct arena *a, size_t capacity, bool shared)
+{
+	*a = (struct arena){ .capacity = capacity, .shared = shared, .fd = -1 };
 	if (capacity > SIZE_MAX / 2) {
 		snprintf(a->message, sizeof a->message,
 		         "a region of %zu bytes cannot be addressed", capacity);
 		return false;
 	}
 	a->map_bytes = capacity + REGION_ALIGN;
-	void *map = mmap(NULL, a->map_bytes, PROT_READ | PROT_WRITE,
-	                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *map = MAP_FAILED;
+	if (!shared || make_file(a))
+		map = mmap(NULL, a->map_bytes, PROT_READ | PROT_WRITE,
+		           shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, a->fd, 0);
 	if (map == MAP_FAILED) {
 		snprintf(a->message, sizeof a->message,
 		         "the system refused %zu bytes for the arena: %s", a->map_bytes,
@@ -49,10 +60,22 @@ bool arena_create(struct arena *a, size_t capacity)
 	return true;
 }
 
+bool arena_create(struct arena *a, size_t capacity)
+{
+	return create(a, capacity, false);
+}
+
+bool arena_create_shared(struct arena *a, size_t capacity)
+{
+	return create(a, capacity, true);
+}
+
 void arena_destroy(struct arena *a)
 {
 	if (a->map)
 		munmap(a->map, a->map_bytes);
+	if (a->shared && a->fd >= 0)
+		close(a->fd);
 	free(a->block);
 	*a = (struct arena){ 0 };
 }

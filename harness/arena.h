@@ -41,6 +41,8 @@ struct arena {
 	struct arena_block *block;
 	size_t blocks, room;
 	size_t fail_at; /* tests: the count-th block to refuse, from 1; 0: none */
+	bool shared;    /* the region is a file, fd, which others may map */
+	int fd;
 	char message[ARENA_MESSAGE]; /* why the last call failed */
 };
 
@@ -49,6 +51,8 @@ size_t arena_room(size_t bytes);
 
 /* False: the system has no such region, message says how much was asked. */
 bool arena_create(struct arena *arena, size_t capacity);
+/* The same in a file in memory that has no name: map begins at its offset 0. */
+bool arena_create_shared(struct arena *arena, size_t capacity);
 void arena_destroy(struct arena *arena);
 
 /* ARENA_ALIGN-aligned, or NULL and a message. What it holds is not defined; a

@@ -148,6 +148,9 @@ static void show_scalar(const struct config *config, const struct option_def *op
 	if (!strcmp(option->name, "plugin")) {
 		for (size_t i = 0; i < config->n_plugins; i++)
 			text_printf(out, "%s%s", i ? "," : "", config->plugin[i]);
+	} else if (!strcmp(option->name, "registry")) {
+		for (size_t i = 0; i < config->n_registries; i++)
+			text_printf(out, "%s%s", i ? "," : "", config->registry[i]);
 	} else if (!option->argument) {
 		text_adds(out, *(const bool *)base ? "1" : "0");
 	} else if (option->names) {
@@ -191,6 +194,8 @@ void config_free(struct config *config)
 	text_free(&config->sweep_text);
 	for (size_t i = 0; i < config->n_plugins; i++)
 		free(config->plugin[i]);
+	for (size_t i = 0; i < config->n_registries; i++)
+		free(config->registry[i]);
 	char *const strings[] = { config->cpus, config->baseline, config->name,
 		                  config->out, config->rerun, config->sysroot };
 	for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)

@@ -38,6 +38,10 @@ struct run {
 
 static int64_t batch(const struct run *r, uint64_t calls)
 {
+	if (r->job->batch) {
+		int64_t took = r->job->batch(r->job->payload, calls);
+		return took > 0 ? took : 0;
+	}
 	int64_t start = r->now();
 	for (uint64_t i = 0; i < calls; i++)
 		r->job->call(r->job->payload);

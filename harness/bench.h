@@ -40,6 +40,9 @@ struct bench_job {
 	 * nothing. */
 	void (*reset)(void *payload);
 	/* The same, after it; batches are then single calls. NULL: caches stay warm. */
+	/* In place of call: so many calls, timed by who makes them. Returns ns, or
+	 * a negative number when there will be no more; that batch then counts 0. */
+	int64_t (*batch)(void *payload, uint64_t calls);
 	void (*scrub)(void *payload);
 	/* Around each batch, outside the timer: read the sensors before it, and
 	 * write what they say into the sample after it. NULL: none. */

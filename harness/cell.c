@@ -2,6 +2,7 @@
  *
  * Cells: names, canonical text, hash and equality. */
 #include "cell.h"
+#include "engine.h"
 #include "text.h"
 
 #include <inttypes.h>
@@ -66,13 +67,16 @@ const char *cell_value(const struct attn_param *param, double value, char *out, 
 
 void cell_params(const struct cell *cell, char out[CELL_PARAMS_MAX])
 {
+	const struct engine_info *engine = engine_info(cell->variant);
 	size_t n = cell_n_params(cell->variant), at = 0;
 
 	out[0] = '\0';
 	for (size_t i = 0; i < n && at < CELL_PARAMS_MAX; i++) {
 		const struct attn_param *p = &cell->variant->params[i];
 		char value[64];
-		int len = snprintf(out + at, CELL_PARAMS_MAX - at, "%s%s=%s", i ? ":" : "", p->name,
+		if (engine && !(engine->params >> i & 1))
+			continue; /* the engine does not have it */
+		int len = snprintf(out + at, CELL_PARAMS_MAX - at, "%s%s=%s", at ? ":" : "", p->name,
 		                   cell_value(p, cell->arg[i], value, sizeof value));
 		at += len > 0 ? (size_t)len : 0;
 	}

@@ -5,6 +5,7 @@
 #include "../datasets/data.h"
 #include "axes.h"
 #include "cell.h"
+#include "engine.h"
 #include "plugin.h"
 
 #include <ctype.h>
@@ -206,6 +207,40 @@ static bool add_many(const char *name, const char *params, const struct where *w
 	                      nearest_hint(&nearest, hint));
 }
 
+/* "torch/all": every variant of an engine; else there is no such variant. */
+static bool add_external(const char *name, const char *params, const struct where *where,
+                         size_t offset, size_t params_offset, struct variant_choices *out, char *error)
+{
+	char engine[ENGINE_NAME], hint[HINT_MAX];
+	size_t len = strcspn(name, "/");
+	struct nearest nearest = { .word = engine };
+	bool known = false;
+
+	snprintf(engine, sizeof engine, "%.*s", (int)len, name);
+	for (size_t i = 0; engine_name(i); i++) {
+		known |= !strcmp(engine_name(i), engine);
+		nearest_offer(&nearest, engine_name(i));
+	}
+	if (!known)
+		return fail_at(where, offset, error, "there is no engine '%s'%s `attnbench list --engines` shows "
+		               "them", engine, *nearest_hint(&nearest, hint) ? hint : ";");
+	nearest = (struct nearest){ .word = name };
+	bool all = !strcmp(name + len, "/all"), any = false;
+	engine_ask(engine);
+	for (size_t i = 0; engine_variant_at(i); i++) {
+		const struct attn_variant *variant = engine_variant_at(i);
+		nearest_offer(&nearest, variant->name);
+		if (!all || strcmp(engine_info(variant)->engine, engine))
+			continue;
+		any = true;
+		if (!add_variant(variant, params, where, params_offset, out, error))
+			return false;
+	}
+	return any || fail_at(where, offset, error, "engine %s has no variant '%s'%s `attnbench list "
+	                      "--engines` shows them", engine, name + len + 1,
+	                      *nearest_hint(&nearest, hint) ? hint : ";");
+}
+
 bool variants_parse(const char *text, const struct where *where, struct variant_choices *out,
                     char *error)
 {
@@ -220,9 +255,14 @@ bool variants_parse(const char *text, const struct where *where, struct variant_
 
 		if (colon)
 			*colon = '\0';
-		const struct attn_variant *variant = variant_find(entry);
+		bool external = strchr(entry, '/') && strncmp(entry, "family/", 7);
+		const struct attn_variant *variant = external ? engine_variant(entry) : variant_find(entry);
+		if (variant && external && engine_ask(engine_info(variant)->engine))
+			params = NULL; /* not known, as the engine is not there */
 		if (variant) {
 			ok = add_variant(variant, params, where, params_offset, out, error);
+		} else if (external) {
+			ok = add_external(entry, params, where, offset, params_offset, out, error);
 		} else if (!strcmp(entry, "all") || !strncmp(entry, "family/", 7)) {
 			ok = add_many(entry, params, where, offset, params_offset, out, error);
 		} else {

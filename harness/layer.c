@@ -128,7 +128,7 @@ const char *layer_plan(const struct cell *cell, struct layer_plan *p)
 	    !need(&p->out, &p->io, row, cell->n_q, cell->d_v))
 		return too_large;
 	p->call_io = cell->mode == MODE_DECODE ? p->q + p->out + (p->k + p->v) / cell->n_k
-	                                       : p->q + p->k + p->v + p->out;
+	                                       : p->io;
 	divide_heads(cell, p);
 	for (size_t u = 0, each = cell->heads / p->group; u < each; u++) {
 		size_t solo = count_unit(p->solo, each, u);

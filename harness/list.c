@@ -3,6 +3,7 @@
  * `attnbench list`: what there is to run. */
 #include "cell.h"
 #include "columns.h"
+#include "engine.h"
 #include "grid.h"
 #include "plugin.h"
 #include "verbs.h"
@@ -214,9 +215,61 @@ static void isas(struct grid *grid)
 	}
 }
 
+/* "same as flash", "like lsh (left, right)". */
+static void made_after(const struct attn_variant *v, const struct engine_info *info, struct text *out)
+{
+	const char *between = " (";
+
+	text_printf(out, "%s %s", info->defined ? "same as" : "like", info->base);
+	for (size_t i = 0, n = cell_n_params(v); i < n; i++) {
+		if (!(info->params >> i & 1))
+			continue;
+		text_printf(out, "%s%s", between, v->params[i].name);
+		between = ", ";
+	}
+	text_adds(out, *between == ',' ? ")" : "");
+}
+
+/* A line a variant of each engine, or why there is none. */
+static void engines(struct grid *grid)
+{
+	static const char *const names[] = { "variant", "program", "definition", "forms", "types", "command" };
+	char forms[64];
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		grid_column(grid, names[i]);
+	for (size_t e = 0; engine_name(e); e++) {
+		const char *missing = engine_ask(engine_name(e));
+		if (missing) {
+			grid_cell(grid, "%s/", engine_name(e));
+			grid_cell(grid, "%s", missing);
+			for (size_t k = 2; k + 1 < sizeof names / sizeof *names; k++)
+				grid_cell(grid, "%s", "");
+			grid_cell(grid, "%s", engine_command(engine_name(e)));
+			continue;
+		}
+		for (size_t i = 0; engine_variant_at(i); i++) {
+			const struct attn_variant *v = engine_variant_at(i);
+			const struct engine_info *info = engine_info(v);
+			struct text after = { 0 };
+			if (strcmp(info->engine, engine_name(e)))
+				continue;
+			made_after(v, info, &after);
+			accepts(v, forms, sizeof forms);
+			grid_cell(grid, "%s", v->name);
+			grid_cell(grid, "%s", info->impl);
+			grid_cell(grid, "%s", after.s ? after.s : "");
+			grid_cell(grid, "%s", forms);
+			grid_cell(grid, "f32%s%s", v->flags & ATTN_BF16_OK ? ", bf16" : "", v->flags & ATTN_F16_OK ? ", f16" : "");
+			grid_cell(grid, "%s", engine_command(info->engine));
+			text_free(&after);
+		}
+	}
+}
+
 static bool find_one(const char *name, struct text *out, char *error)
 {
-	const struct attn_variant *v = variant_find(name);
+	const struct attn_variant *v = strchr(name, '/') ? engine_variant(name) : variant_find(name);
 	struct nearest nearest = { .word = name };
 	char hint[HINT_MAX];
 
@@ -253,6 +306,8 @@ bool list_verb(const struct config *config, struct text *out, char *error)
 	}
 	if (config->inputs)
 		inputs(&grid);
+	else if (config->engines)
+		engines(&grid);
 	else if (config->isas)
 		isas(&grid);
 	else if (config->format == FORMAT_CSV || config->format == FORMAT_JSON)

@@ -3,6 +3,7 @@
  * attnbench: one program, many verbs. The one file that prints errors and
  * exits. Results go to stdout, all else to stderr. */
 #include "experiment.h"
+#include "engine.h"
 #include "machine.h"
 #include "plugin.h"
 #include "run.h"
@@ -49,6 +50,7 @@ static const struct verb verbs[] = {
 	{ "report", "DIR", "figures, findings and a page from a run", 0, false, NULL, NULL },
 	{ "figures", "DIR", "figures from a run: PDF, SVG, PNG", 0, false, NULL, NULL },
 	{ "findings", "DIR", "the three most interesting findings of a run, in words", 0, false, NULL, NULL },
+	{ "peers", "DIR", "our variants beside other programs: figures and tables", 0, false, NULL, NULL },
 	{ 0 },
 };
 
@@ -152,6 +154,9 @@ static bool prepare(struct config *config, const struct verb *verb, int argc, ch
 	for (size_t i = 0; i < config->n_plugins; i++)
 		if (!plugin_load(config->plugin[i], plugin_error))
 			return fail(error, "--plugin: %.*s", ERROR_MAX - 16, plugin_error);
+	for (size_t i = 0; i < config->n_registries; i++)
+		if (!engines_read(config->registry[i], error))
+			return false;
 	return true;
 }
 

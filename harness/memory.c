@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "readings.h"
+#include "remote.h"
 #include "sysroot.h"
-#include "worker.h"
 
 /* The number of KiB after "name:" at the start of a line, in bytes. */
 static int64_t field(const char *text, const char *name)
@@ -44,29 +44,37 @@ int64_t memory_resident_of(pid_t pid)
 	return pages * sysconf(_SC_PAGESIZE);
 }
 
-int64_t memory_resident(void)
+/* The name of a process below /proc; 0 is this one. */
+static const char *name_of(pid_t pid, char name[16])
 {
-	char text[4096];
+	if (pid > 0)
+		snprintf(name, 16, "%d", (int)pid);
+	return pid > 0 ? name : "self";
+}
+
+int64_t memory_resident_exact(pid_t pid)
+{
+	char text[4096], name[16];
 	int64_t bytes = -1;
 
-	if (!sysroot_read(text, sizeof text, "/proc/self/smaps_rollup"))
+	if (!sysroot_read(text, sizeof text, "/proc/%s/smaps_rollup", name_of(pid, name)))
 		bytes = field(text, "Rss");
-	if (bytes < 0 && !sysroot_read(text, sizeof text, "/proc/self/status"))
+	if (bytes < 0 && !sysroot_read(text, sizeof text, "/proc/%s/status", name_of(pid, name)))
 		bytes = field(text, "VmRSS");
 	return bytes;
 }
 
-int64_t memory_high_water(void)
+int64_t memory_high_water_of(pid_t pid)
 {
-	char text[4096];
+	char text[4096], name[16];
 
-	return sysroot_read(text, sizeof text, "/proc/self/status") ? -1 : field(text, "VmHWM");
+	return sysroot_read(text, sizeof text, "/proc/%s/status", name_of(pid, name)) ? -1 : field(text, "VmHWM");
 }
 
-bool memory_reset_high_water(void)
+bool memory_reset_high_water_of(pid_t pid)
 {
-	char path[SYSROOT_PATH_MAX];
-	if (!sysroot_path(path, "/proc/self/clear_refs"))
+	char path[SYSROOT_PATH_MAX], name[16];
+	if (!sysroot_path(path, "/proc/%s/clear_refs", name_of(pid, name)))
 		return false;
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -74,6 +82,21 @@ bool memory_reset_high_water(void)
 	bool ok = write(fd, "5", 1) == 1;
 	close(fd);
 	return ok;
+}
+
+int64_t memory_resident(void)
+{
+	return memory_resident_exact(0);
+}
+
+int64_t memory_high_water(void)
+{
+	return memory_high_water_of(0);
+}
+
+bool memory_reset_high_water(void)
+{
+	return memory_reset_high_water_of(0);
 }
 
 int64_t memory_resolution(size_t cpus_used)
@@ -140,12 +163,38 @@ static int64_t fill_blas(struct worker *w)
 	return after > before ? after - before : 0;
 }
 
+/* Of the engine: what its setting up leaves behind, and the peak of the call. */
+static bool measure_engine(struct worker *w)
+{
+	struct outcome *out = w->out;
+	pid_t pid = w->remote->dialog.pid;
+	int64_t ns, said;
+
+	out->rss_base_bytes = memory_resident_exact(pid);
+	if (!remote_prepare(w, &ns))
+		return false;
+	out->rss_is_bound = !memory_reset_high_water_of(pid);
+	if (remote_batch(w, 1) < 0)
+		return false;
+	out->rss_peak_bytes = memory_high_water_of(pid);
+	if (!remote_peak(w, &said))
+		return false;
+	if (out->rss_peak_bytes < 0)
+		out->rss_peak_bytes = said;
+	return remote_verify(w) && worker_check(w);
+}
+
 bool pass_memory(struct worker *w)
 {
 	struct outcome *out = w->out;
 	const struct job *job = w->job;
 	bool pinned = job->pinned && !out->unpinned;
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	out->rss_resolution_bytes =
+	        memory_resolution(pinned ? job->cell.threads : online > 0 ? (size_t)online : 1);
+	if (w->remote)
+		return measure_engine(w);
 
 	worker_stage(w, "the buffers of BLAS");
 	malloc_trim(0);
@@ -164,7 +213,5 @@ bool pass_memory(struct worker *w)
 	out->rss_base_bytes = base;
 	out->rss_peak_bytes = peak;
 	out->rss_is_bound = !reset;
-	out->rss_resolution_bytes =
-	        memory_resolution(pinned ? job->cell.threads : online > 0 ? (size_t)online : 1);
 	return worker_check(w);
 }

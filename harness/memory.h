@@ -21,6 +21,11 @@ int64_t memory_resident_of(pid_t pid);
 int64_t memory_high_water(void);
 bool memory_reset_high_water(void);
 
+/* The three of another process of ours. */
+int64_t memory_resident_exact(pid_t pid);
+int64_t memory_high_water_of(pid_t pid);
+bool memory_reset_high_water_of(pid_t pid);
+
 /* The kernel keeps the count in batches of max(32, 2 x CPUs) pages a CPU, so
  * the mark may miss that much on each of the CPUs that were used. */
 int64_t memory_resolution(size_t cpus_used);

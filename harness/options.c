@@ -42,6 +42,19 @@ static bool apply_text(struct config *config, const struct option_def *option, c
 	return true;
 }
 
+static bool apply_registry(struct config *config, const struct option_def *option, const char *value,
+                           const struct where *where, char *error)
+{
+	(void)option;
+	if (config->n_registries == PLUGINS_MAX)
+		return fail_at(where, 0, error, "more than %d registries", PLUGINS_MAX);
+	config->registry[config->n_registries] = strdup(value);
+	if (!config->registry[config->n_registries])
+		return fail(error, "out of memory");
+	config->n_registries++;
+	return true;
+}
+
 static bool apply_plugin(struct config *config, const struct option_def *option, const char *value,
                          const struct where *where, char *error)
 {
@@ -135,7 +148,7 @@ static bool apply_bytes(struct config *config, const struct option_def *option, 
 	{ name, 0, argument, help, OPTION_AXIS, CELLS, NULL, id, NULL, 0, 0 }
 
 const struct option_def option_table[] = {
-	{ "variant", 'v', "LIST", "variants, e.g. full,performer:m=128|256:ortho=1, family/linear, all",
+	{ "variant", 'v', "LIST", "variants, e.g. full,performer:m=128|256:ortho=1, family/linear, all, torch/sdpa-flash",
 	  OPTION_AXIS, CELLS | VERB_VERIFY, NULL, AXIS_VARIANT, NULL, 0, 0 },
 	AXIS("mode", "LIST", "forward: all queries; decode: the step of one token [forward]", AXIS_MODE),
 	AXIS("n", "LIST", "sequence length, e.g. 256..16384:x2 [256..4096:x2]", AXIS_N),
@@ -189,6 +202,9 @@ const struct option_def option_table[] = {
 	{ "plugin", 0, "FILE.so", "variants from a shared object; may be repeated", OPTION_RUN,
 	  MEASURE | VERB_LIST | VERB_SHOW | VERB_VERIFY, apply_plugin, 0, NULL, 0, 0 },
 
+	{ "registry", 0, "FILE.ini", "engines of this file as well; may be repeated", OPTION_RUN,
+	  MEASURE | VERB_LIST, apply_registry, 0, NULL, 0, 0 },
+
 	{ "out", 'o', "DIR", "directory of the run; an existing one is resumed [results/TIME-NAME]",
 	  OPTION_HERE, VERB_RUN, apply_text, AT(out), NULL, 0, 0 },
 	{ "fresh", 0, NULL, "start anew: the old raw.csv is kept under another name", OPTION_HERE,
@@ -203,6 +219,8 @@ const struct option_def option_table[] = {
 	{ "comparisons", 0, "N", "comparisons or repeats of an experiment [60]", OPTION_HERE, VERB_SELFTEST,
 	  apply_unsigned, AT(comparisons), NULL, 1, 10000 },
 	{ "inputs", 0, NULL, "the kinds of input", OPTION_HERE, VERB_LIST, apply_flag, AT(inputs), NULL, 0, 0 },
+	{ "engines", 0, NULL, "the engines that are measured beside our variants, and their variants",
+	  OPTION_HERE, VERB_LIST, apply_flag, AT(engines), NULL, 0, 0 },
 	{ "isa", 0, NULL, "the instruction sets", OPTION_HERE, VERB_LIST, apply_flag, AT(isas), NULL, 0, 0 },
 	{ "columns", 0, "FORM", "the columns of the CSV files: text, md, json-raw, json-summary", OPTION_HERE,
 	  VERB_LIST, apply_unsigned, AT(columns), columns_names, 0, 0 },

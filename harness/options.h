@@ -82,8 +82,10 @@ struct config {
 	char *out, *rerun, *sysroot;
 	char *plugin[PLUGINS_MAX];
 	size_t n_plugins;
+	char *registry[PLUGINS_MAX]; /* of engines */
+	size_t n_registries;
 	bool fresh, retry_failed, quiet, help;
-	bool inputs, isas, by_seed;
+	bool inputs, isas, engines, by_seed;
 	bool aa, coverage;
 	unsigned format, color, columns;
 

@@ -4,6 +4,7 @@
 #include "plan.h"
 #include "../datasets/data.h"
 #include "cross.h"
+#include "engine.h"
 #include "inputs.h"
 #include "roof.h"
 
@@ -16,7 +17,7 @@ enum { CELLS_MAX = 1 << 20 };
 
 /* What a worker takes beside its calls: exec, libraries, threads. Only for
  * the predicted total. */
-static const double START_S = 0.03;
+static const double START_S = 0.03, ENGINE_S = 1.5;
 
 void policy_make(struct policy *policy, const struct config *config)
 {
@@ -141,9 +142,12 @@ static bool decide(struct plan *plan, struct planned *p, const struct config *co
 	unsigned cpus[TOPO_CPUS_MAX];
 	struct data data;
 	const char *why;
+	bool broken = false;
 
-	if (!cell_predict(c, &p->cost, &why))
-		return skip(p, STATUS_UNSUPPORTED, "%s", why);
+	if (!cell_predict(c, &p->cost, &why)) {
+		engine_refusal(c->variant, c->arg, &broken);
+		return skip(p, broken ? STATUS_FAILED : STATUS_UNSUPPORTED, "%s", why);
+	}
 	if (!data_parse(c->input, &data, why_not) || !data_check(&data, &shape, why_not))
 		return skip(p, STATUS_UNSUPPORTED, "%s", why_not);
 	if (!config->no_pin && !topo_choose(topo, c->threads, config->cpus, cpus, why_not))
@@ -164,7 +168,7 @@ static double worker_seconds(double call, unsigned samples)
 	double warm = fmax(0.02, 3 * call), least = samples ? samples : 3;
 	double timed = samples ? samples * fmax(call, 1e-3) : fmin(0.1, 15 * fmax(call, 1e-3));
 
-	return START_S + warm + fmax(timed, least * call);
+	return warm + fmax(timed, least * call);
 }
 
 static void predict(struct plan *plan, struct planned *p, double cpus)
@@ -172,11 +176,12 @@ static void predict(struct plan *plan, struct planned *p, double cpus)
 	if (p->skip != STATUS_OK)
 		return;
 	p->call_s = roof_call_seconds(&p->cell, &p->cost, cpus);
-	p->worker_s = worker_seconds(p->call_s, plan->policy.samples);
+	double start = engine_info(p->cell.variant) ? ENGINE_S : START_S;
+	p->worker_s = start + worker_seconds(p->call_s, plan->policy.samples);
 	plan->rounds_s += p->worker_s;
 	/* The passes of memory and accuracy: a few calls each, and the exact
 	 * reference in double, about as dear as ten calls of a tiled kernel. */
-	plan->total_s += 2 * START_S + 15 * p->call_s;
+	plan->total_s += 2 * start + 15 * p->call_s;
 }
 
 static void hash_plan(struct plan *plan)

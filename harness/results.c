@@ -2,6 +2,7 @@
  *
  * Rows of raw.csv gathered by cell. */
 #include "results.h"
+#include "engine.h"
 #include "stats.h"
 #include "version.h"
 
@@ -28,8 +29,8 @@ void key_from_cell(const struct cell *cell, const char *run_id, char params[CELL
 	*key = (struct row_key){
 		.schema_version = SCHEMA_VERSION,
 		.run_id = run_id,
-		.impl = ATTNBENCH_IMPL,
 		.mode = cell_mode_names[cell->mode],
+		.impl = engine_info(cell->variant) ? engine_info(cell->variant)->impl : ATTNBENCH_IMPL,
 		.variant = cell->variant->name,
 		.family = cell->variant->family,
 		.params = params,

@@ -4,6 +4,7 @@
 #include "runjson.h"
 #include "cross.h"
 #include "file.h"
+#include "engine.h"
 #include "record.h"
 #include "summary.h"
 #include "version.h"
@@ -208,6 +209,22 @@ static json_t *sessions_json(const struct run_record *record)
 	return all;
 }
 
+/* Variants of engines: who computes them, and after which of ours they are made. */
+static json_t *engines_json(void)
+{
+	json_t *all = json_object();
+
+	for (size_t i = 0; engine_variant_at(i); i++) {
+		const struct attn_variant *v = engine_variant_at(i);
+		const struct engine_info *info = engine_info(v);
+		if (engine_ask(info->engine)) /* what it has is not known */
+			continue;
+		json_object_set_new(all, v->name, json_pack("{s:s s:s s:b s:s}", "impl", info->impl, "definition", info->base,
+		                                            "same", (int)info->defined, "command", engine_command(info->engine)));
+	}
+	return all;
+}
+
 static json_t *argv_json(char *const *argv)
 {
 	json_t *all = json_array();
@@ -235,10 +252,11 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 		"machine", machine_json(f), "topology", topology_json(f), "blas", blas_json(),
 		"timing", clock_json(f), "sensors", record_sensors(), "environment", record_environment());
 
-	if (json)
+	if (json) {
 		json_object_set_new(json, "limits", record_limits());
-	if (json)
 		json_object_set_new(json, "aa", band_json(&record->band));
+		json_object_set_new(json, "engines", engines_json());
+	}
 	if (json && f->n_ceilings)
 		json_object_set_new(json, "roof", ceilings_json(f->ceilings, f->n_ceilings));
 	else if (json && record->roof)

@@ -95,9 +95,13 @@ static void put_costs(const struct table_state *t, const struct summary_row *row
 	else
 		grid_cell(grid, "%s", row->status);
 	put_ratio(ratio, is_base, grid);
-	grid_cell(grid, "%s", row->ws_tracked_bytes == NA_INT
-	                              ? ""
-	                              : human_bytes((double)row->ws_tracked_bytes, bytes));
+	/* What an engine works in is not ours to count; what it grew by is. */
+	if (row->ws_tracked_bytes == NA_INT && row->rss_delta_bytes != NA_INT)
+		grid_cell(grid, "~%s", human_bytes((double)row->rss_delta_bytes, bytes));
+	else
+		grid_cell(grid, "%s", row->ws_tracked_bytes == NA_INT
+		                              ? ""
+		                              : human_bytes((double)row->ws_tracked_bytes, bytes));
 	if (t->states)
 		grid_cell(grid, "%s", row->state_bytes == NA_INT ? "" : human_bytes((double)row->state_bytes, bytes));
 }

@@ -39,6 +39,7 @@ enum reason { ENDED_ITSELF, TIMED_OUT, TOO_LARGE, INTERRUPTED };
 struct watch {
 	const struct job *job;
 	struct child child;
+	pid_t engine;         /* what the worker started; 0: nothing */
 	int pidfd;            /* readable once the child has ended; -1: none */
 	int64_t start, limit; /* when to act next */
 	enum reason reason;
@@ -61,6 +62,7 @@ struct watch {
 static void take_frames(struct watch *w)
 {
 	struct frame f;
+	int32_t engine;
 
 	while (w->have > 0 && w->foreign == 0) {
 		enum frame_result r = frame_parse(w->buf, w->have, &f);
@@ -71,6 +73,9 @@ static void take_frames(struct watch *w)
 		if (whole && f.kind == WIRE_STAGE && f.length == sizeof w->stage) {
 			memcpy(w->stage, f.payload, sizeof w->stage);
 			w->stage[sizeof w->stage - 1] = '\0';
+		} else if (whole && f.kind == WIRE_CHILD && f.length == sizeof engine) {
+			memcpy(&engine, f.payload, sizeof engine);
+			w->engine = engine;
 		} else if (outcome && !w->whole) {
 			memcpy(&w->result, f.payload, sizeof w->result);
 			w->whole = true;
@@ -154,6 +159,8 @@ static void act(struct watch *w)
 	}
 	if (w->job->memory_limit > 0 && w->sent == 0) {
 		w->rss = memory_resident_of(w->child.pid);
+		if (w->rss >= 0 && w->engine > 0)
+			w->rss += memory_resident_of(w->engine);
 		if (w->rss > 0 && (size_t)w->rss > w->job->memory_limit) {
 			w->reason = TOO_LARGE;
 			send_signal(w, SIGKILL, REAP_MS);
@@ -304,7 +311,8 @@ static void judge(const struct watch *w, int wait_status, bool oom, struct outco
 	out->signal = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
 	out->life_ns = clock_now_ns() - w->start;
 	copy_output(w, out);
-	if (out->status != STATUS_OK && out->status != STATUS_UNSUPPORTED)
+	if (out->status != STATUS_OK && out->status != STATUS_UNSUPPORTED &&
+	    out->status != STATUS_INACCURATE)
 		quote_output(out);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "accuracy.h"
+#include "engine.h"
 #include "layer.h"
 
 static const char *check(const struct cell *c, struct layer_plan *plan)
@@ -25,11 +26,19 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 		return "batch, heads, lengths and head sizes must be at least 1";
 	if (c->threads < 1 || c->threads > TEAM_MAX)
 		return "threads must be 1 to 256";
+	bool broken, engine = engine_info(v) != NULL;
+	const char *refusal = engine_refusal(v, c->arg, &broken);
+	if (refusal)
+		return refusal;
 	layer_resolve(c, arg);
-	unsigned flags = attn_flags(v, arg);
+	unsigned flags = attn_flags(v, arg), of_type[] = { ~0u, ATTN_BF16_OK, ATTN_F16_OK };
 	if (c->isa[0] && !attn_kern(c->isa))
 		snprintf(text, sizeof text, "this CPU or this build has no instruction set %s",
 		         c->isa);
+	else if (engine && c->isa[0] && attn_kern(c->isa) != attn_kern_best())
+		snprintf(text, sizeof text, "%s chooses its instruction set itself: ask for auto", v->name);
+	else if (engine && !(flags & of_type[c->type]))
+		snprintf(text, sizeof text, "%s is not supported by %s", cell_type_names[c->type], v->name);
 	else if (c->kv_heads != c->heads && (flags & ATTN_TIED))
 		snprintf(text, sizeof text, "%s takes its keys from the queries: they cannot be shared",
 		         v->name);

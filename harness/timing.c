@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The time pass: the timer of bench.h around the layer, with sensors. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,8 +10,11 @@
 #include "clock.h"
 #include "decode.h"
 #include "hash.h"
+#include "remote.h"
 #include "sensors.h"
-#include "worker.h"
+
+/* Long enough to be compared with our own clock around it. */
+static const int64_t engine_sample_ns = 5000000;
 
 struct timed {
 	struct worker *w;
@@ -31,6 +35,11 @@ static void reset(void *payload)
 	struct timed *t = payload;
 
 	decode_restore(&t->w->layer, t->saved);
+}
+
+static int64_t remote_calls(void *payload, uint64_t calls)
+{
+	return remote_batch(((struct timed *)payload)->w, calls);
 }
 
 /* Each CPU reads and writes its part of a buffer several times the size of the
@@ -67,12 +76,20 @@ static void nothing(const struct attn_call *call, struct attn_team *team)
 	(void)team;
 }
 
+static void no_step(const struct attn_decode_call *call, struct attn_team *team)
+{
+	(void)call;
+	(void)team;
+}
+
 /* What a call of the harness costs around the variant: the same heads on the
  * same team, with nothing to do. The least of a few batches, as a mean. */
 static double overhead(struct layer *layer)
 {
 	enum { BATCHES = 3, CALLS = 200 };
-	static const struct attn_variant idle = { .forward = nothing, .flags = ATTN_BF16_OK | ATTN_F16_OK };
+	static const struct attn_decode idle_decode = { .step = no_step };
+	static const struct attn_variant idle = { .forward = nothing, .decode = &idle_decode,
+		                                  .flags = ATTN_BF16_OK | ATTN_F16_OK };
 	const struct attn_variant *variant = layer->cell.variant;
 	int64_t least = INT64_MAX;
 
@@ -155,7 +172,7 @@ bool pass_time(struct worker *w)
 
 	if (!map_scrub(&t))
 		return false;
-	if (!make_past(&t))
+	if (w->remote ? !remote_prepare(w, &out->prepare_ns) : !make_past(&t))
 		return false;
 	policy.calls = job->calls;
 	policy.samples = job->samples < OUTCOME_SAMPLES ? job->samples : OUTCOME_SAMPLES;
@@ -165,22 +182,32 @@ bool pass_time(struct worker *w)
 		.sense_before = sensors_before, .sense_after = sensors_after,
 		.progress = progress, .payload = &t, .sensor = &sensors,
 	};
+	if (w->remote) {
+		bench.batch = remote_calls;
+		bench.sense_before = remote_sense_before;
+		bench.sense_after = remote_sense_after;
+		bench.sensor = w;
+		policy.sample_ns = engine_sample_ns;
+	}
 	bool pinned = job->pinned && !out->unpinned;
 	sensors_open(&sensors, pinned ? job->cpus : NULL, job->cell.threads);
 	sensors_round_begin(&sensors, &out->round);
 	bench_run(&bench, &policy, out->samples, &result);
 	sensors_round_end(&sensors, &out->round);
 	sensors_close(&sensors);
-	sensors_judge(out->samples, result.n_samples, &out->round, job->cell.threads, pinned);
+	/* Of an engine with many threads, any may be the first. */
+	sensors_judge(out->samples, result.n_samples, &out->round, job->cell.threads,
+	              pinned && (!w->remote || job->cell.threads == 1));
 
 	out->n_samples = result.n_samples;
 	out->calls = result.calls;
 	out->first_call_ns = result.first_call_ns;
 	out->warm_ns = result.warm_ns + result.calibrate_ns;
-	out->overhead_ns = overhead(&w->layer);
+	out->overhead_ns = w->remote ? NAN : overhead(&w->layer);
 	if (t.scrub)
 		munmap(t.scrub, t.scrub_bytes);
-	bool ok = worker_check(w) && check_repeat(&t);
+	/* An engine may draw its random objects in each call. */
+	bool ok = w->remote ? remote_verify(w) && worker_check(w) : worker_check(w) && check_repeat(&t);
 	free(t.saved);
 	return ok;
 }

@@ -2,6 +2,7 @@
  *
  * Axes and labels of tables. */
 #include "varying.h"
+#include "engine.h"
 #include "plugin.h"
 
 #include <assert.h>
@@ -121,6 +122,9 @@ bool varying_same(const struct row_key *a, const struct row_key *b)
 void varying_label(const struct row_key *key, char *out, size_t size)
 {
 	const struct attn_variant *v = variant_find(key->variant);
+	for (size_t i = 0; !v && engine_variant_at(i); i++) /* of those that were asked */
+		if (!strcmp(engine_variant_at(i)->name, key->variant))
+			v = engine_variant_at(i);
 	char value[64];
 	size_t at = (size_t)snprintf(out, size, "%s", key->variant);
 

@@ -4,6 +4,7 @@
  * with the arguments that it names for tests, on every kernel table. */
 #include "cell.h"
 #include "cross.h"
+#include "engine.h"
 #include "grid.h"
 #include "property.h"
 #include "team.h"
@@ -226,6 +227,10 @@ bool verify_verb(const struct config *config, size_t *failures, struct text *out
 	const char *why = NULL;
 	bool ok = cross_variants(config, "all,family/emulated", &variants, error) && cross_isas(config, "all", &isas, error);
 
+	for (size_t i = 0; ok && i < variants.n; i++)
+		if (engine_info(variants.v[i].variant))
+			ok = fail(error, "%s runs in a process of its own, which verify does not start: a run compares "
+			          "it with our definition (err_impl_rel_fro)", variants.v[i].variant->name);
 	for (size_t ranks = 1; ok && ranks <= RANKS; ranks++)
 		if (!(teams[ranks] = team_create(ranks, NULL, &why)))
 			ok = fail(error, "cannot start %zu threads: %s", ranks, why);

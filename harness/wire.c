@@ -24,6 +24,11 @@ bool wire_pack(const struct job *job, struct wire_job *wire)
 	strcpy(wire->variant, job->cell.variant->name);
 	strcpy(wire->plugin, plugin ? plugin : "");
 	strcpy(wire->sysroot, sysroot());
+	const struct engine_info *engine = engine_info(job->cell.variant);
+	if (engine) {
+		wire->engine = *engine;
+		strcpy(wire->registry, engine_registry(job->cell.variant));
+	}
 	wire->job = *job;
 	wire->job.cell.variant = NULL;
 	return true;
@@ -41,10 +46,14 @@ const char *wire_unpack(const struct wire_job *wire, struct job *job)
 	if (wire->plugin[0] && !plugin_load(wire->plugin, error))
 		return error;
 	*job = wire->job;
+	if (wire->registry[0]) {
+		job->cell.variant = engine_adopt(&wire->engine, wire->variant, wire->registry, error);
+		return job->cell.variant ? NULL : error;
+	}
 	job->cell.variant = variant_find(wire->variant);
 	if (job->cell.variant)
 		return NULL;
-	snprintf(error, sizeof error, "there is no variant %.64s", wire->variant);
+	snprintf(error, sizeof error, "there is no variant %.96s", wire->variant);
 	return error;
 }
 

@@ -7,18 +7,22 @@
 #ifndef HARNESS_WIRE_H
 #define HARNESS_WIRE_H
 
+#include "engine.h"
 #include "job.h"
 #include "plugin.h"
 #include "sysroot.h"
 
-enum { WIRE_JOB = 1, WIRE_STAGE, WIRE_OUTCOME };
-enum { WIRE_NAME = 64, WIRE_STAGE_MAX = 32 };
+/* WIRE_CHILD: the process id of an engine, an int32_t. */
+enum { WIRE_JOB = 1, WIRE_STAGE, WIRE_OUTCOME, WIRE_CHILD };
+enum { WIRE_NAME = 96, WIRE_STAGE_MAX = 32 };
 
 struct wire_job {
 	uint32_t abi;                   /* ATTN_ABI */
 	uint32_t job_size, outcome_size;
 	char variant[WIRE_NAME];        /* in place of job.cell.variant */
 	char plugin[PLUGIN_PATH_MAX];   /* where that is found; "": built in */
+	struct engine_info engine;      /* an engine's variant, */
+	char registry[ENGINE_PATH];     /* and the file that names the engine; or "" */
 	char sysroot[SYSROOT_MAX];
 	struct job job;
 };

@@ -3,6 +3,7 @@
  * One worker: a job out, rows in, and whether the cell has enough. */
 #include "measure.h"
 #include "clock.h"
+#include "engine.h"
 #include "rows.h"
 #include "summary.h"
 
@@ -13,6 +14,8 @@
 /* Timeouts that make larger cells of a variant not worth trying. */
 enum { TIMEOUTS_MAX = 2 };
 static const double TIMEOUT_MIN_S = 30, TIMEOUT_FACTOR = 20;
+/* More for an engine: loading its libraries, compiling what it will run. */
+static const double ENGINE_START_S = 120;
 /* Program and libraries in a worker, beyond what a plan counts. */
 static const size_t PROGRAM_BYTES = (size_t)64 << 20;
 /* Exact attention of the accuracy pass: plain double arithmetic on one thread
@@ -149,6 +152,8 @@ static void make_job(struct run *run, const struct planned *p, enum pass pass, u
 		         fmin((double)p->cell.n_q, REFERENCE_ROWS) * (double)p->cell.n_k *
 		         (double)(p->cell.batch * p->cell.heads) * 2 * (double)(p->cell.d + p->cell.d_v) /
 		         REFERENCE_FLOPS;
+	if (engine_info(p->cell.variant))
+		limit += ENGINE_START_S;
 	job->timeout_s = config->timeout_s > 0 ? config->timeout_s : limit;
 	snprintf(job->cache_dir, sizeof job->cache_dir, "%s", run->scratch);
 	choose_cpus(run, job);

@@ -12,9 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine.h"
 #include "frame.h"
 #include "inputs.h"
 #include "metrics.h"
+#include "remote.h"
 #include "support.h"
 #include "wire.h"
 
@@ -101,7 +103,7 @@ static bool warm_blas(struct worker *w)
 }
 
 /* Everything up to the first call. */
-static bool set_up(struct worker *w)
+static bool set_up(struct worker *w, struct remote *remote)
 {
 	const struct cell *cell = &w->job->cell;
 	struct layer_plan plan;
@@ -128,28 +130,35 @@ static bool set_up(struct worker *w)
 		return worker_end(w, STATUS_FAILED, "%u threads cannot be started: %s",
 		                  cell->threads, why);
 	w->out->unpinned = team_unpinned(w->team) > 0;
-	if (!arena_create(&w->arena, layer_room(&plan, cell)))
+	const struct engine_info *engine = engine_info(cell->variant);
+	bool created = engine ? arena_create_shared(&w->arena, layer_room(&plan, cell))
+	                      : arena_create(&w->arena, layer_room(&plan, cell));
+	if (!created)
 		return worker_end(w, STATUS_OOM, "%s", w->arena.message);
 	w->arena.fail_at = w->job->fail_alloc;
 	const struct kern *kern = cell->isa[0] ? attn_kern(cell->isa) : attn_kern_best();
 	if (!layer_create(&w->layer, cell, &plan, kern, w->team, &w->arena))
 		return worker_end(w, STATUS_OOM, "%s", w->arena.message);
 	w->out->ws_tracked_bytes = (int64_t)(w->arena.peak - plan.io);
+	if (engine) /* what it works in is its own */
+		w->out->ws_model_bytes = w->out->ws_tracked_bytes = -1;
 	worker_stage(w, "inputs");
 	if (!inputs_fill(&w->layer, w->job->cache_dir, error))
 		return worker_end(w, STATUS_UNSUPPORTED, "%s", error);
 	w->input_hash = layer_hash_inputs(&w->layer);
-	return warm_blas(w);
+	return engine ? remote_open(w, remote) : warm_blas(w);
 }
 
 static void run(struct worker *w)
 {
 	static bool (*const passes[])(struct worker *) = { pass_time, pass_memory, pass_accuracy };
+	static struct remote remote;
 
 	if (w->job->pass == PASS_MEMORY)
 		memory_prepare();
-	if (set_up(w) && passes[w->job->pass](w))
+	if (set_up(w, &remote) && passes[w->job->pass](w))
 		w->out->status = STATUS_OK;
+	remote_close(w);
 	team_destroy(w->team);
 	arena_destroy(&w->arena);
 }

@@ -16,6 +16,7 @@ struct worker {
 	struct layer layer;  /* inputs are filled, state is not */
 	uint64_t input_hash;
 	int out_fd;
+	struct remote *remote; /* the engine that computes; NULL: the variant is ours */
 };
 
 /* Notes why the job ends here. Returns false, so that a pass can return it. */

@@ -26,7 +26,8 @@ def _parse(argv):
     for name, act, words in (
             ("report", _report, "write figures and DIR/report.html, print the findings"),
             ("figures", _figures, "write figures as PDF, SVG and PNG"),
-            ("findings", _findings, "print the three most interesting findings")):
+            ("findings", _findings, "print the three most interesting findings"),
+            ("peers", _peers, "write figures and tables of our variants beside other programs")):
         verb = verbs.add_parser(name, help=words, description=words + ".")
         verb.add_argument("dir", metavar="DIR", help="directory of a run, with summary.csv")
         if name != "findings":
@@ -60,6 +61,15 @@ def _figures(args):
     run = load(args.dir)
     folder = Path(args.out or args.dir) / "figures"
     paths = figures.write(run, folder, figures.plan(run, args.lengths)) + gp.write(run, folder)
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _peers(args):
+    from .peers import write
+    paths, words = write(load(args.dir), Path(args.out or args.dir))
+    print(words + "\n")
     for path in paths:
         print(path)
     return 0

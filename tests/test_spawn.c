@@ -4,12 +4,6 @@
  * /proc/self/exe with the argument "worker". The faults come from faulty.so
  * beside it. Limits of time are generous: they bound hangs, nothing else.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +25,13 @@
 #include "../harness/support.h"
 #include "../harness/sysroot.h"
 #include "../harness/wire.h"
+
+/* After them: fail() is a function of the harness and a macro of cmocka. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ASAN 1

@@ -28,13 +28,15 @@ NUMBERS = TIME + MEMORY + ERROR + [
     "prepare_ns", "cpu_median_ns", "flops_model", "flops_useful", "flops_executed",
     "pairs_executed", "bytes_model", "gflops_per_s", "gbytes_per_s", "intensity_flop_per_byte",
     "roof_share", "io_bytes", "ws_model_bytes", "untracked_bytes", "err_exact_max_abs",
-    "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj"]
+    "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj", "task_accuracy"]
 TEXTS = ["run_id", "cell_id", "stop_reason", "message", "flags"]
 REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + TIME + [
     "ws_tracked_bytes", "err_exact_rel_fro", "err_exact_nmse_u"]
 
 # What has to agree for two cells to be in one figure, and for two points to be
 # on one curve of it. The length is the axis, the seed is repetition.
+RAW = {"cell_id", "pass", "round", "position", "sample", "samples_in_round", "status", "t_start_ns",
+       "calls", "wall_ns", "disturbed", "steal_ticks", "cal_before_ns", "cal_after_ns"}
 GROUP = ["input_kind", "mode", "batch", "heads", "rows", "d_head", "d_value", "causal", "scale",
          "dtype", "threads", "isa", "cache"]
 SERIES = ["impl", "variant", "params"]
@@ -82,16 +84,36 @@ class Series:
     family: str
     variant: str
     index: int  # 0, 1, ... among the settings of the same variant
-    cells: pd.DataFrame = field(repr=False)  # one row a length, ascending
+    cells: pd.DataFrame = field(repr=False)  # one row a length, ascending; seeds together
+    rows: pd.DataFrame = field(repr=False)   # the rows that these stand for, a seed each
 
-    @property
+    @cached_property
     def ok(self):
         return self.cells[self.cells["status"] == "ok"]
 
+    @cached_property
+    def _by_length(self):
+        return {row["n"]: row for _, row in self.ok.iterrows()}
+
     def at(self, n):
         """The measured row at length n, or None."""
-        rows = self.ok[self.ok["n"] == n]
-        return rows.iloc[0] if len(rows) else None
+        return self._by_length.get(n)
+
+    @cached_property
+    def _ids(self):
+        out = {}
+        ok = self.rows[self.rows["status"] == "ok"]
+        for n, seed, cell in zip(ok["n"], ok["seed"], ok["cell_id"]):
+            out.setdefault(n, []).append((seed, cell))
+        return out
+
+    def ids(self, n):
+        """[(seed, cell_id)] of the measured cells at length n."""
+        return self._ids.get(n, [])
+
+    @property
+    def params(self):
+        return self.cells["params"].iloc[0]
 
     @property
     def ends(self):
@@ -172,7 +194,7 @@ class Run:
     def raw(self):
         """raw.csv, or None where there is none."""
         path = self.path / "raw.csv"
-        return _read(path) if path.is_file() and path.stat().st_size else None
+        return _read(path, RAW) if path.is_file() and path.stat().st_size else None
 
 
 def load(directory):
@@ -201,9 +223,11 @@ def usual_scale(key):
     return abs(key["scale"] * np.sqrt(key["d_head"]) - 1) < 1e-4
 
 
-def _read(path):
+def _read(path, columns=None):
+    """A CSV file as text; columns: those to keep, None for all."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8",
+                           usecols=columns and (lambda name: name in columns))
     except pd.errors.EmptyDataError:
         raise DataError(f"{path}: the file is empty. Run the sweep again: it resumes.") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as err:
@@ -319,7 +343,7 @@ def _series(cells):
         for index, (params, part) in enumerate(rows.groupby("params", sort=False)):
             label = " ".join([variant] + ([shown[params]] if shown[params] else [])
                              + ([f"({impl})"] if many_impl else []))
-            out.append(Series(label, part["family"].iloc[0], variant, index, _over_seeds(part)))
+            out.append(Series(label, part["family"].iloc[0], variant, index, _over_seeds(part), part))
     return out
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from .axes import bytes_text, number
 from .data import STATUSES
-from .speed import FASTER, SAME, SLOWER, crossing, round_medians, speedup
+from .crossover import crossing
+from .speed import FASTER, SAME, SLOWER, round_medians, speedup
 
 NOT_APPROXIMATE = ("exact", "control")
 

@@ -18,7 +18,8 @@ from .data import FLAGS, STATUSES, DataError, pretty_input
 from .findings import NOT_APPROXIMATE, as_text, findings
 from .lines import facts
 from .pareto import best_length
-from .speed import crossing, round_medians, speedup
+from .crossover import crossing
+from .speed import round_medians, speedup
 
 TEMPLATES = Path(__file__).parent / "templates"
 

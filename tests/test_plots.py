@@ -13,7 +13,7 @@ from scipy.stats import quantile_test
 import synthetic
 from synthetic import FAULTS, GAUSS, REAL, ROOT
 
-from plots import data, figures, findings, machine, speed, style
+from plots import crossover, data, figures, findings, machine, speed, style
 
 pytest_plugins = ("plots_fixtures",)
 
@@ -155,6 +155,12 @@ def test_coverage_of_the_ratio(tmp_path):
     assert np.mean(held) > 0.9
 
 
+def same_rounds(got, wanted):
+    assert list(got) == list(wanted)
+    for cell in wanted:
+        np.testing.assert_array_equal(got[cell], wanted[cell])
+
+
 def test_disturbed_samples_are_set_aside(tmp_path):
     synthetic.write_run(tmp_path, {"flash": synthetic.VARIANTS["flash"]})
     raw = pd.read_csv(tmp_path / "raw.csv", dtype={"disturbed": str})
@@ -162,7 +168,7 @@ def test_disturbed_samples_are_set_aside(tmp_path):
     raw["samples_in_round"] = 6
     bad = raw.assign(sample=9, disturbed="1", wall_ns=raw["wall_ns"] * 50)
     pd.concat([raw, bad]).to_csv(tmp_path / "raw.csv", index=False)
-    pd.testing.assert_series_equal(speed.round_medians(data.load(tmp_path)), before)
+    same_rounds(speed.round_medians(data.load(tmp_path)), before)
 
 
 def test_reset_and_torn_rows_do_not_count(tmp_path):
@@ -174,7 +180,7 @@ def test_reset_and_torn_rows_do_not_count(tmp_path):
     reset = void.iloc[[0]].assign(**{"pass": "reset"})
     torn = raw.iloc[[-1]].assign(round="99", wall_ns="1")
     pd.concat([void, reset, raw, torn]).to_csv(tmp_path / "raw.csv", index=False)
-    pd.testing.assert_series_equal(speed.round_medians(data.load(tmp_path)), before)
+    same_rounds(speed.round_medians(data.load(tmp_path)), before)
 
 
 def test_verdicts():
@@ -191,15 +197,15 @@ def test_crossings(run, gauss):
     flash = gauss.find("flash")
 
     def of(name):
-        c = speed.crossing(rounds, flash, gauss.find(name))
+        c = crossover.crossing(rounds, flash, gauss.find(name))
         return c.kind, c.below, c.above
     # 1.9 (n/256) against 1.4 (n/256)^2 ms: they cross at n = 347.
     assert of("performer") == ("once", 256, 512)
     assert of("linear-elu")[0] == "always"
     assert of("topk")[0] == "never"
     assert of("nystrom") == ("always", 0, 512)
-    assert str(speed.crossing(rounds, flash, gauss.find("performer"))) == "from a length in (256, 512]"
-    assert str(speed.Crossing("once", 0, 512, {256: None, 512: None})) == "from 512; not decided below"
+    assert str(crossover.crossing(rounds, flash, gauss.find("performer"))) == "from a length in (256, 512]"
+    assert str(crossover.Crossing("once", 0, 512, {256: None, 512: None})) == "from 512; not decided below"
 
 
 # Findings

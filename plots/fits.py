@@ -173,7 +173,8 @@ def decomposition(data, draws=None, rounds=0):
     scores = {g: _aicc(fits[g][1], count, TERMS.get(g, 3) + 1) for g in GROWTHS}
     order = sorted(GROWTHS, key=scores.get)
     best = order[0]
-    near = [g for g in order if scores[g] - scores[best] < DECIDED]
+    near = [g for g in order if scores[g] - scores[best] < DECIDED
+            and (g == best or fits[g][0][-1] > FLOOR * data.value[-1])]  # else it is the simpler one
     further = [scores[g] - scores[best] for g in order if g not in near]
     scaled, residual = fits[best]
     scale = _scale(data.n, best)

@@ -197,13 +197,14 @@ class Run:
         return _read(path, RAW) if path.is_file() and path.stat().st_size else None
 
 
-def load(directory):
-    """Reads and checks a run directory; DataError says what is wrong."""
+def load(directory, name="summary.csv"):
+    """Reads and checks a run directory; DataError says what is wrong. name: of the
+    file that holds a row a cell."""
     path = Path(directory)
     if not path.is_dir():
         raise DataError(f"{path}: no such directory. A run is made by "
                         "`attnbench run SWEEP.ini --out DIR`; give its DIR here.")
-    summary = path / "summary.csv"
+    summary = path / name
     if not summary.is_file():
         hint = ("raw.csv is there, so the run was cut short: the same `attnbench run` finishes it."
                 if (path / "raw.csv").is_file() else "Is this the --out directory of a run?")

@@ -99,6 +99,7 @@ def runs(a, b, force=False):
                         "parameters, shape, input, threads and instruction set.")
     timed = [k for k in both if _both_ok(left[k], right[k])]
     rounds = round_medians(a), round_medians(b)
+    settings = a.cells.groupby("variant")["params"].nunique()
     rows = []
     for key in both:
         x, y = left[key], right[key]
@@ -106,7 +107,8 @@ def runs(a, b, force=False):
         if ratio is None and x["status"] != "ok":
             continue
         place = f"{x['input_kind']}, d {x['d_head']:g}" + (", causal" if x["causal"] else "")
-        rows.append(Row(" ".join(w for w in (x["variant"], x["params"]) if w), x["n"], place, x, y, ratio, p))
+        several = settings[x["variant"]] > 1
+        rows.append(Row(f"{x['variant']} {x['params']}" if several else x["variant"], x["n"], place, x, y, ratio, p))
     alone = len(left) - len(both), len(right) - len(both)
     if any(alone):
         notes.append(f"Not compared, as only one run has them: {alone[0]} cells of A, {alone[1]} of B.")
@@ -246,7 +248,7 @@ def table(comparison):
             str(r.ratio) if r.ratio is not None else "",
             VERDICT_WORDS[verdict] + _reason(r, verdict),
             _change(r.a, r.b, "ws_tracked_bytes", bytes_text), _change(r.a, r.b, "err_exact_rel_fro", number)))
-    head = ("variant", "input", "n", "A", "B", "A / B [interval]", "B is", "workspace", "error")
+    head = ("variant", "input", "n", "A", "B", "time A / B [interval]", "B is", "workspace", "error")
     if not comparison.paired:
         rows = [r[:6] + (f"{row.p:.2g}" if np.isfinite(row.p) else "",) + r[6:]
                 for r, row in zip(rows, comparison.rows)]

@@ -77,7 +77,7 @@ class DataError(Exception):
     """What is wrong with a file, where, and what to do about it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """One curve: a variant with its parameters, over the lengths of a group."""
     label: str
@@ -129,7 +129,7 @@ class Series:
         return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Everything that may be compared in one figure."""
     key: dict
@@ -176,7 +176,7 @@ class Group:
         return pretty_input(self.key["input_kind"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     path: Path
     cells: pd.DataFrame = field(repr=False)

@@ -21,7 +21,7 @@ DECOMPOSED = ("time", "memory")
 SLOPE_PARTS = (("value", ""), ("low", "_ci_lo"), ("high", "_ci_hi"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Analysis:
     """Fits and crossings of a run, each computed once."""
     run: object
@@ -47,9 +47,13 @@ class Analysis:
                         out.append((group, s, quantity, found))
         return out
 
-    def fit(self, group, series, quantity):
-        return next((f for g, s, q, f in self.fits
-                     if g is group and s is series and q == quantity), None)
+    @cached_property
+    def _fits(self):
+        return {(s, q): f for _, s, q, f in self.fits}
+
+    def fit(self, series, quantity):
+        """Fit of one of the three quantities of a series, or None."""
+        return self._fits.get((series, quantity))
 
     @cached_property
     def crossings(self):
@@ -75,9 +79,14 @@ class Analysis:
                     out.append((group, base, settings[0], "time_at_error", level, c))
         return out
 
-    def crossing(self, group, base, series, quantity="time", level=None):
-        return next((c for g, b, s, q, e, c in self.crossings if g is group and b.variant == base
-                     and s is series and q == quantity and e == level), None)
+    @cached_property
+    def _crossings(self):
+        return {(b.variant, s, q, e): c for _, b, s, q, e, c in self.crossings}
+
+    def crossing(self, base, series, quantity="time", level=None):
+        """Crossing of a series with a baseline, named, of its group; or None. At equal
+        error ("time_at_error", level) the first series of a variant stands for all."""
+        return self._crossings.get((base, series, quantity, level))
 
 
 def growth_data(series, quantity, rounds):

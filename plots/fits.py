@@ -48,8 +48,8 @@ class Slope:
     def __str__(self):
         if np.isnan(self.value):
             return ""
-        return f"{self.value:.2f}" + (f" [{self.low:.2f}, {self.high:.2f}]"
-                                      if np.isfinite(self.low) else "")
+        value, low, high = (round(v, 2) + 0.0 for v in (self.value, self.low, self.high))  # no -0
+        return f"{value:.2f}" + (f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else "")
 
 
 NONE = Slope(np.nan)
@@ -226,13 +226,13 @@ def nonnegative(a, b):
     """Least squares a x = b with x >= 0, for a (k, p) with p of 1 to 3 and b (k, m).
 
     The best x is the plain solution on the terms that it uses, so all sets of
-    terms are tried: seven solves for all columns of b at once."""
+    terms are tried: seven pseudo-inverses for all columns of b at once."""
     p = a.shape[1]
     best = np.full(b.shape[1], np.inf)
     out = np.zeros((p, b.shape[1]))
     for size in range(p + 1):
         for terms in combinations(range(p), size):
-            x = np.linalg.lstsq(a[:, terms], b, rcond=None)[0] if size else np.empty((0, b.shape[1]))
+            x = np.linalg.pinv(a[:, terms]) @ b if size else np.empty((0, b.shape[1]))
             rest = ((b - a[:, terms] @ x) ** 2).sum(axis=0)
             better = (x >= 0).all(axis=0) & (rest < best)
             best = np.where(better, rest, best)

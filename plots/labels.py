@@ -81,7 +81,7 @@ def place(points, sizes, bounds, radius, segments=(), taken=()):
     still = (points, bounds, radius, fixed, _sample(segments))
     near = np.sort(np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1)), axis=1)
     orders = [near[:, :4].sum(axis=1), points[:, 0], -points[:, 1], points[:, 1]]
-    orders = orders if len(points) <= 20 else orders[:2]
+    orders = orders if len(points) <= 20 else orders[:2] if len(points) <= 30 else orders[:1]
     ends = [_settle(options, np.argsort(o, kind="stable"), still) for o in orders]
     return min(ends, key=lambda end: end[0])[1][:, :2]
 

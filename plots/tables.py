@@ -139,7 +139,7 @@ def exponents(analysis, group):
     """How time and memory grow."""
     rows = []
     for s in group.series:
-        f, m = analysis.fit(group, s, "time"), analysis.fit(group, s, "memory")
+        f, m = analysis.fit(s, "time"), analysis.fit(s, "memory")
         if f is None:
             continue
         parts = f.parts.name() if f.parts else ""
@@ -160,7 +160,7 @@ def crossovers(analysis, group):
     for s in group.series:
         cells = []
         for base, quantity in (("full", "time"), ("flash", "time"), ("full", "memory"), ("flash", "memory")):
-            c = analysis.crossing(group, base, s, quantity)
+            c = analysis.crossing(base, s, quantity)
             cells += [str(c) if c else ""] + ([c.length() if c else ""] if quantity == "time" else [])
         if any(cells):
             rows.append((s.label, *cells))

@@ -225,23 +225,23 @@ def analysis(run):
 
 def test_fits_of_a_run(analysis, run, gauss):
     for name, power in (("flash", 2.0), ("taylor1", 1.0), ("sparse-strided", 1.5)):
-        f = analysis.fit(gauss, gauss.find(name), "time")
+        f = analysis.fit(gauss.find(name), "time")
         assert f.exponent.value == pytest.approx(power, abs=0.05) and covered(f.exponent, power), name
         assert f.rounds == 9 and f.flags == ("few_points",)
-    memory = analysis.fit(gauss, gauss.find("full"), "memory")
+    memory = analysis.fit(gauss.find("full"), "memory")
     assert memory.exponent.value == pytest.approx(2, abs=1e-3) and np.isnan(memory.exponent.low)
-    error = analysis.fit(gauss, gauss.find("taylor1"), "error")
+    error = analysis.fit(gauss.find("taylor1"), "error")
     assert 0 < error.exponent.value < 0.1
 
 
 def test_crossings_of_a_run(analysis, gauss):
-    c = analysis.crossing(gauss, "flash", gauss.find("performer"))
+    c = analysis.crossing("flash", gauss.find("performer"))
     truth = 256 * 1.9 / 1.4
     assert (c.kind, c.below, c.above) == ("once", 256, 512) and c.low <= truth <= c.high
     assert c.named == pytest.approx(truth, rel=0.03) and c.single == 1
-    memory = analysis.crossing(gauss, "full", gauss.find("flash"), "memory")
+    memory = analysis.crossing("full", gauss.find("flash"), "memory")
     assert memory.kind == "always"
-    equal = analysis.crossing(gauss, "flash", gauss.find("taylor1"), "time_at_error", 0.01)
+    equal = analysis.crossing("flash", gauss.find("taylor1"), "time_at_error", 0.01)
     assert equal.kind == "never"
 
 

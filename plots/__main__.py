@@ -37,6 +37,9 @@ def _parse(argv):
     one = verb("report", _report, "write figures, tables, fits and DIR/report.html, print the findings")
     _directory(one, out=True)
     _overlay(one)
+    one.add_argument("--formats", metavar="F,F", type=_formats, default=("svg",),
+                     help="of the figures: pdf and png beside svg draw all of them for papers, by gnuplot "
+                          "too (default: svg, those of the page)")
     one = verb("figures", _figures, "write the figures of a run as PDF, SVG and PNG")
     _directory(one, out=True)
     _overlay(one)
@@ -107,7 +110,7 @@ def _formats(text):
 
 def _report(args):
     from .report import report
-    made = report(load(args.dir), Path(args.out or args.dir), overlay=args.overlay)
+    made = report(load(args.dir), Path(args.out or args.dir), tuple(dict.fromkeys(("svg",) + args.formats)), args.overlay)
     print(made.findings + "\n")
     for path, words in made.paths:
         print(f"{path}  {words}")
@@ -118,11 +121,11 @@ def _figures(args):
     from . import figures, gp
     from .derive import Analysis
     run = load(args.dir)
-    folder = Path(args.out or args.dir) / "figures"
+    analysis, folder = Analysis(run), Path(args.out or args.dir) / "figures"
     formats = args.formats or figures.FORMATS
-    wanted = figures.plan(Analysis(run), args.lengths, args.overlay)
+    wanted = figures.plan(analysis, args.lengths, args.overlay)
     wanted = [f for f in wanted if not args.only or f.name.startswith(args.only)]
-    paths = figures.write(run, folder, wanted, formats)
+    paths = figures.write(analysis, folder, figures.sheets(wanted), formats)
     if not args.no_gnuplot and not args.only:
         paths += gp.write(run, folder, formats)
     for path in paths:

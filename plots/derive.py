@@ -47,6 +47,10 @@ class Analysis:
                         out.append((group, s, quantity, found))
         return out
 
+    def prepare(self):
+        """Computes everything, so that forked workers have it."""
+        return len(self._fits) + len(self._crossings)
+
     @cached_property
     def _fits(self):
         return {(s, q): f for _, s, q, f in self.fits}

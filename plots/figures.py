@@ -129,13 +129,17 @@ def draw(analysis, figure, columns):
             "roofline": lambda: roofline.roofline(run, group, best, columns, cpu)}[name]()
 
 
-def write(analysis, folder, wanted, formats=FORMATS):
-    """Writes the figures of plan() below folder, on all CPUs, and returns their paths."""
-    jobs = [(f, c) for f in wanted for c in f.columns]
-    for slug in {f.slug for f in wanted}:
+def sheets(wanted):
+    """[(figure, columns)]: the figures of plan() in every width."""
+    return [(f, c) for f in wanted for c in f.columns]
+
+
+def write(analysis, folder, jobs, formats=FORMATS):
+    """Writes [(figure, columns)] below folder, on all CPUs, and returns the paths."""
+    for slug in {f.slug for f, _ in jobs}:
         (Path(folder) / slug).mkdir(parents=True, exist_ok=True)
-    if {"exponents", "equal-error"} & {f.name for f in wanted} or any(f.slug == RUN for f in wanted):
-        analysis.fits, analysis.crossings  # once, before the workers are made
+    if any(f.name in ("exponents", "equal-error") or f.slug == RUN for f, _ in jobs):
+        analysis.prepare()  # once, before the workers are made
     try:
         with ProcessPoolExecutor(initializer=_adopt, initargs=(analysis,)) as pool:
             list(pool.map(_write_one, jobs, repeat(folder), repeat(formats), chunksize=4))

@@ -37,9 +37,8 @@ def _parse(argv):
     one = verb("report", _report, "write figures, tables, fits and DIR/report.html, print the findings")
     _directory(one, out=True)
     _overlay(one)
-    one.add_argument("--formats", metavar="F,F", type=_formats, default=("svg",),
-                     help="of the figures: pdf and png beside svg draw all of them for papers, by gnuplot "
-                          "too (default: svg, those of the page)")
+    one.add_argument("--formats", metavar="F,F", type=_formats, default=(),
+                     help="also write the figures for papers, as pdf, svg or png (as `attnbench figures` does)")
     one = verb("figures", _figures, "write the figures of a run as PDF, SVG and PNG")
     _directory(one, out=True)
     _overlay(one)
@@ -110,7 +109,7 @@ def _formats(text):
 
 def _report(args):
     from .report import report
-    made = report(load(args.dir), Path(args.out or args.dir), tuple(dict.fromkeys(("svg",) + args.formats)), args.overlay)
+    made = report(load(args.dir), Path(args.out or args.dir), args.formats, args.overlay)
     print(made.findings + "\n")
     for path, words in made.paths:
         print(f"{path}  {words}")

@@ -3,7 +3,7 @@
 a row a cell. results/README.md describes their columns."""
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -130,13 +130,18 @@ def write(analysis, folder):
     return out
 
 
-def _key(group, series):
+@lru_cache(maxsize=4096)
+def _key_of(group, series):
     key = {k: v for k, v in group.key.items() if k != "rows"}
     key["n_q"] = group.key["rows"] or ""  # empty: as many as keys
     first = series.cells.iloc[0]
     return {"schema_version": SCHEMA, "run_id": first["run_id"], "impl": first["impl"],
             "variant": series.variant, "family": series.family, "params": series.params,
             **{k: _cell(v) for k, v in key.items()}}
+
+
+def _key(group, series):
+    return dict(_key_of(group, series))
 
 
 def _slope(name, slope):

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Which figures a run has, and writing them: PDF, SVG and PNG, in two widths."""
+import io
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
+
+import matplotlib
 
 from . import forest, knobs, machine, matrices, noise, published, roofline, trade
 from .lines import ACCURACY, FEW, MEMORY, QUANTITIES, drawable, facts, family_lines, lines
@@ -138,16 +141,25 @@ def write(analysis, folder, jobs, formats=FORMATS):
     """Writes [(figure, columns)] below folder, on all CPUs, and returns the paths."""
     for slug in {f.slug for f, _ in jobs}:
         (Path(folder) / slug).mkdir(parents=True, exist_ok=True)
+    _spread(_write_one, analysis, jobs, folder, formats)
+    return [f.path(folder, c, fmt) for f, c in jobs for fmt in formats]
+
+
+def page(analysis, jobs):
+    """SVG text of [(figure, columns)] for a page: words stay words, set in its font."""
+    return list(_spread(_page_one, analysis, jobs))
+
+
+def _spread(work, analysis, jobs, *same):
+    """work(job, *same) of every job, in order, on all CPUs."""
     if any(f.name in ("exponents", "equal-error") or f.slug == RUN for f, _ in jobs):
         analysis.prepare()  # once, before the workers are made
     try:
         with ProcessPoolExecutor(initializer=_adopt, initargs=(analysis,)) as pool:
-            list(pool.map(_write_one, jobs, repeat(folder), repeat(formats), chunksize=4))
+            return list(pool.map(work, jobs, *map(repeat, same), chunksize=4))
     except (NotImplementedError, PermissionError):  # a sandbox without semaphores
         _adopt(analysis)
-        for job in jobs:
-            _write_one(job, folder, formats)
-    return [f.path(folder, c, fmt) for f, c in jobs for fmt in formats]
+        return [work(job, *same) for job in jobs]
 
 
 _analysis = None  # of a worker process
@@ -163,6 +175,13 @@ def _write_one(job, folder, formats):
     drawn = draw(_analysis, figure, columns)
     for fmt in formats:
         save(drawn, figure.path(folder, columns, fmt))
+
+
+def _page_one(job):
+    out = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        draw(_analysis, *job).savefig(out, format="svg", dpi=72, metadata={"Date": None})
+    return out.getvalue()
 
 
 def save(drawn, path):

@@ -5,13 +5,14 @@ Every curve is named at its end, beside the axes; where a curve ends early a
 cross marks the place and the notes below say why.
 """
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Callable
 
 import numpy as np
 from matplotlib.ticker import NullLocator
 
 from . import style
-from .axes import (binary_ticks, bytes_text, decimal_ticks, gap, length_axis, limits, plain,
+from .axes import (bars, binary_ticks, bytes_text, decimal_ticks, gap, length_axis, limits, plain,
                    set_ticks, slopes)
 from .canvas import Sheet, families_of
 from .data import STATUSES, usual_scale
@@ -50,6 +51,7 @@ ACCURACY = Quantity("accuracy", "Task accuracy against sequence length", "task a
 QUANTITIES = {q.name: q for q in (TIME, MEMORY, ERROR, ACCURACY)}
 
 
+@lru_cache(maxsize=8192)
 def curve(series, quantity):
     """n, y, low, high of a series; NaN where a cell was not measured."""
     cells = series.cells
@@ -136,12 +138,13 @@ def family_lines(group, quantity, machine=""):
 def _family_panel(sheet, ax, quantity, shown, family, box, size):
     left, top, wide, tall, low = box
     mine = [s for s in shown if _family(s) == family]
-    for s in shown:
+    rest = [curve(s, quantity)[:2] for s in shown if s not in mine]
+    if rest:  # one line with gaps
+        xs, ys = (np.concatenate([np.append(c[k], np.nan) for c in rest]) for k in (0, 1))
+        ax.plot(xs, ys, color=style.GRID, linewidth=0.7, zorder=1.2)
+    for s in mine:
         n, y, lo, hi = curve(s, quantity)
-        if s in mine:
-            _draw(ax, s, n, _lift(y, low, quantity), lo, hi, size)
-        else:
-            ax.plot(n, y, color=style.GRID, linewidth=0.7, zorder=1.2)
+        _draw(ax, s, n, _lift(y, low, quantity), lo, hi, size)
     ends = [_end(sheet, [(ax, low, 0)], *curve(s, quantity)[:2]) for s in mine]
     step = size["text"] * 1.2
     spots = spread([e[1] for e in ends], step, top - tall + 3, top - 3)
@@ -308,8 +311,7 @@ def _draw(ax, s, n, y, low, high, size):
             markeredgecolor=style.PAPER, markeredgewidth=0.35, zorder=front)
     has = np.isfinite(low) & np.isfinite(high) & np.isfinite(y)
     if has.any():
-        ax.errorbar(n[has], y[has], yerr=np.array([y - low, high - y])[:, has], fmt="none",
-                    ecolor=colour, elinewidth=0.7, capsize=1.6, capthick=0.6, zorder=front)
+        bars(ax, n[has], low[has], high[has], colour, 0.7, 1.6, front)
         bare = np.isfinite(y) & ~has
     else:
         bare = np.isfinite(y) & (not np.isnan(low).all())

@@ -4,7 +4,7 @@ not beaten in both."""
 import numpy as np
 
 from . import style
-from .axes import gap, limits, set_ticks
+from .axes import bars, gap, limits, set_ticks
 from .canvas import Sheet, families_of
 from .labels import anchor, place, spread, text_width
 from .lines import ERROR, TIME, _break_mark, _family, _left, _value_axis, facts
@@ -133,8 +133,7 @@ def _draw(panels, found, errors, chosen, guides, size):
         for i, (s, t, low, high, _) in enumerate(found):
             first = i in chosen
             if np.isfinite(low) and np.isfinite(high):
-                ax.errorbar([t], [errors[i]], xerr=[[t - low], [high - t]], fmt="none",
-                            ecolor=style.colour(s.family), elinewidth=0.8, capsize=1.6, zorder=2)
+                bars(ax, errors[[i]], np.array([low]), np.array([high]), style.colour(s.family), 0.8, 1.6, 2, True)
             shape = style.marker(s.family, s.variant)
             ax.plot(t, errors[i], linestyle="none", marker=shape,
                     markersize=style.mark_size(shape, size["mark"]) * (1.7 if first else 1.4),

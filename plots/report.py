@@ -22,7 +22,6 @@ from .pareto import best_length
 from .speed import speedup
 
 TEMPLATES = Path(__file__).parent / "templates"
-PAGE = ("svg",)  # what the page itself shows; the other formats are for papers
 NARROW = ("time", "memory", "error", "accuracy", "exponents", "crossovers-flash")  # also one column wide
 WHOLE = 3        # inputs and shapes of which the page has every figure; of the rest it has
 ESSENTIAL = ("time", "memory", "error", "accuracy", "exponents")  # these and the best front
@@ -35,32 +34,31 @@ class Made:
     paths: list  # [(path, what it is)]
 
 
-def report(run, out, formats=PAGE, overlay=False):
-    """Writes out/report.html, figures/, tables/, fits.csv and so on; with more formats
-    than svg also every figure for papers."""
+def report(run, out, formats=(), overlay=False):
+    """Writes out/report.html, tables/, fits.csv and so on; with formats also figures/,
+    every figure for papers."""
     analysis = derive.Analysis(run)
     out.mkdir(parents=True, exist_ok=True)
     folder = out / "figures"
     planned = figures.plan(analysis, overlay=overlay)
     shown = on_page(run, planned)
-    figures.write(analysis, folder, shown, PAGE)
-    more, drawn, note = [f for f in formats if f not in PAGE], [], ""
-    if more:
+    drawn = dict(zip(shown, figures.page(analysis, shown)))
+    files = None
+    if formats:
         figures.write(analysis, folder, figures.sheets(planned), formats)
-        drawn, note = _gnuplot(run, folder, formats)
+        extra, note = _gnuplot(run, folder, formats)
+        files = (folder, f"{len(planned)} figures for one and two columns, as {', '.join(formats)}; "
+                 + (f"{len(extra) // len(formats)} by gnuplot" if extra else note))
     derived = derive.write(analysis, out)
     written = tables.write(analysis, out / "tables")
     found = findings(analysis)
     page = out / "report.html"
-    text = render(analysis, shown, folder, found, out, formats if more else PAGE, derived, overlay)
+    text = render(analysis, drawn, folder, found, out, formats, derived, overlay)
     partial = page.with_suffix(".html.part")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, page)
-    count = (f"{len(planned)} figures for one and two columns, as {', '.join(formats)}; "
-             + (f"{len(drawn) // len(formats)} by gnuplot" if drawn else note) if more else
-             f"those of the page, as svg; `attnbench figures {run.path}` draws all, as PDF and PNG too")
     return Made(as_text(found), [
-        (page, "findings, figures, tables, machine: open it in a browser"), (folder, count),
+        (page, "findings, figures, tables, machine: open it in a browser")] + ([files] if files else []) + [
         (out / "tables", f"{len(written)} tables for papers, LaTeX and Markdown"),
         (", ".join(p.name for p in derived), f"in {out}: exponents, local slopes, crossovers")])
 
@@ -89,12 +87,12 @@ def _gnuplot(run, folder, formats):
         return [], "gnuplot failed"
 
 
-def render(analysis, shown, folder, found, out, formats, derived, overlay):
-    """The page as text. shown: [(figure, columns)]; derived: paths of fits.csv and so on."""
+def render(analysis, drawn, folder, found, out, formats, derived, overlay):
+    """The page as text. drawn: {(figure, columns): SVG}; derived: paths of fits.csv and so on."""
     env = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
                              trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    run, sprite = analysis.run, svg.Sprite()
-    pictures = _pictures(shown, folder, out, formats, sprite)
+    run = analysis.run
+    pictures = _pictures(drawn, folder, out, formats)
     groups = [_group(analysis, g, pictures) for g in run.groups]
     counts = run.cells["status"].value_counts()
     links = [(name, words) for name, words in (
@@ -104,11 +102,12 @@ def render(analysis, shown, folder, found, out, formats, derived, overlay):
     files = [(run.path / "summary.csv", "a row a cell")] + [
         (p, words) for p, words in zip(derived, ("exponents and decompositions", "local slopes", "crossovers"))]
     return env.get_template("report.html.j2").render(
-        title=run.path.resolve().name, findings=found, groups=groups, sprite=sprite.sheet(),
+        title=run.path.resolve().name, findings=found, groups=groups, fonts=svg.font_faces(drawn.values()),
         counts=[(STATUSES[s], int(counts[s])) for s in STATUSES if s in counts],
         cpu=machine.cpu(run.info), command=machine.command(run.info),
         commit=machine.commit(run.info), sections=machine.sections(run.info),
         everything=machine.everything(run.info), cells=_cells(analysis),
+        tasks=bool(run.cells["task_accuracy"].notna().any()),
         failures=_failures(run), flags=_flags(run), warnings=_warnings(run),
         figures_of_run=pictures.get(figures.RUN, []), whole=len(run.groups) <= WHOLE, dir=str(run.path),
         published=[t for t in published.tables_of(agreed) if t.rows] if agreed else [],
@@ -134,18 +133,16 @@ def palette(dark=False):
             for name, value in plain.items()}
 
 
-def _pictures(shown, folder, out, formats, sprite):
+def _pictures(drawn, folder, out, formats):
     """{slug: [what the template needs of a figure]}"""
-    by_figure, result = {}, {}
-    for f, columns in shown:
-        by_figure.setdefault(f, []).append(columns)
-    for k, (f, widths) in enumerate(by_figure.items()):
-        views = [(columns, sprite.inline(f.path(folder, columns, "svg").read_text(encoding="utf-8"),
-                                         f"{f.slug}-{k}-{columns}-", f.alt)) for columns in widths]
+    views, result = {}, {}
+    for (f, columns), text in drawn.items():
+        views.setdefault(f, []).append((columns, svg.inline(text, f"{f.slug}-{f.name}-{columns}-", f.alt)))
+    for f, widths in views.items():
         files = [(fmt.upper() + ("" if columns == 2 else " one column"), os.path.relpath(f.path(folder, columns, fmt), out))
-                 for columns in (f.columns if len(formats) > 1 else widths) for fmt in formats]
+                 for columns in f.columns for fmt in formats]
         length = int(f.name[8:]) if f.name.startswith("pareto-n") else None
-        result.setdefault(f.slug, []).append({"id": f"{f.slug}-{f.name}", "title": f.title, "views": views,
+        result.setdefault(f.slug, []).append({"id": f"{f.slug}-{f.name}", "title": f.title, "views": widths,
                                               "files": files, "length": length})
     return result
 

@@ -3,7 +3,7 @@
 import pytest
 
 import synthetic
-from plots import data
+from plots import data, derive
 
 
 @pytest.fixture(scope="module", name="folder")
@@ -21,3 +21,8 @@ def _run(folder):
 @pytest.fixture(scope="module", name="gauss")
 def _gauss(run):
     return run.groups[0]
+
+
+@pytest.fixture(scope="module", name="analysis")
+def _analysis(run):
+    return derive.Analysis(run)

@@ -134,6 +134,8 @@ def _measured(spec, n, d, each, error, uniform, entropy, rng):
         "rss_delta_bytes": int(tracked * 4 + rng.integers(0, 200000)),
         "err_impl_rel_fro": 2e-7, "err_impl_bound": 5e-6, "err_exact_rel_fro": err,
         "err_exact_nmse_u": (err / level) ** 2, "err_exact_max_abs": err, "err_rows": n,
+        "err_exact_cos": 1 / (1 + err**2), "bytes_model": 16 * n * d, "flops_executed": 4 * n * n * d,
+        "intensity_flop_per_byte": n / 4,
         "entropy_ratio": entropy + 0.002 * np.log2(n / 256),
         "flops_useful": 4 * n * n * d, "gflops_per_s": 4 * n * n * d / np.median(each),
     }

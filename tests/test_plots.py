@@ -13,7 +13,7 @@ from scipy.stats import quantile_test
 import synthetic
 from synthetic import FAULTS, GAUSS, REAL, ROOT
 
-from plots import crossover, data, figures, findings, machine, speed, style
+from plots import crossover, data, derive, figures, findings, machine, speed, style
 
 pytest_plugins = ("plots_fixtures",)
 
@@ -211,10 +211,10 @@ def test_crossings(run, gauss):
 # Findings
 
 
-def test_findings_are_right(run):
-    found = findings.findings(run)
-    assert len(found) == 3
-    fast, wrong, exact = (f.numbers for f in found)
+def test_findings_are_right(analysis):
+    found = findings.findings(analysis)
+    assert len(found) == 4
+    fast, wrong, exact, growth = (f.numbers for f in found)
     assert (fast["n"], fast["best"], fast["faster"], fast["of"]) == (4096, "linear-elu", 10, 10)
     assert fast["ratio"].value == pytest.approx(truth("flash", 4096) / truth("linear-elu", 4096), rel=0.02)
     assert fast["nearest"] == "nystrom"
@@ -230,7 +230,9 @@ def test_findings_are_right(run):
     assert exact["memory_ratio"] == pytest.approx(2.7e5 * 64 / 3.7e4, rel=0.01)
     assert exact["leanest"] == "retention"
     assert "From n = 4096 on full would not fit in memory." in found[2].text
-    slugs = {(f.slug, f.name) for f in figures.plan(run)}
+    assert growth["lead"] == "flash" and growth["low"] <= 2 <= growth["high"]
+    assert "KiB of workspace (flash: " in found[0].text
+    slugs = {(f.slug, f.name) for f in figures.plan(analysis)}
     assert all(f.figure in slugs for f in found)
 
 
@@ -238,23 +240,23 @@ def test_findings_claim_no_more_than_the_data(tmp_path):
     one = {v: synthetic.VARIANTS[v] for v in ("flash", "taylor1")}
     few = [(GAUSS, 64, (256,), 6, 0.8, 0.9)]
     synthetic.write_run(tmp_path / "few", one, few, rounds=3)
-    text = " ".join(findings.as_text(findings.findings(data.load(tmp_path / "few"))).split())
+    text = " ".join(findings.as_text(findings.findings(derive.Analysis(data.load(tmp_path / "few")))).split())
     assert "none of 1 approximations is faster" in text and "too few rounds for an interval" in text
     synthetic.write_run(tmp_path / "alone", {"flash": one["flash"]}, few)
-    assert findings.findings(data.load(tmp_path / "alone")) == []
+    assert findings.findings(derive.Analysis(data.load(tmp_path / "alone"))) == []
     assert "Nothing to compare" in findings.as_text([])
     slow = {"flash": one["flash"], "topk": synthetic.VARIANTS["topk"]}
     synthetic.write_run(tmp_path / "slow", slow, few)
-    found = findings.findings(data.load(tmp_path / "slow"))
+    found = findings.findings(derive.Analysis(data.load(tmp_path / "slow")))
     assert found[0].title == "No approximation is clearly faster than exact attention"
 
 
 def test_findings_without_flash_or_raw(tmp_path):
     some = {v: synthetic.VARIANTS[v] for v in ("full", "linear-elu")}
     synthetic.write_run(tmp_path, some, synthetic.GROUPS[:1], raw=False)
-    found = findings.findings(data.load(tmp_path))
+    found = findings.findings(derive.Analysis(data.load(tmp_path)))
     growth = found[-1].numbers
-    assert found[-1].title == "Growth" and growth["slope"] == pytest.approx(2, abs=0.15)
+    assert found[-1].title.startswith("Growth") and growth["slope"] == pytest.approx(2, abs=0.15)
     assert growth["low"] < growth["slope"] < growth["high"]
 
 

@@ -218,11 +218,6 @@ def test_published_rows_cross_where_they_cross():
 # A run
 
 
-@pytest.fixture(scope="module")
-def analysis(run):
-    return derive.Analysis(run)
-
-
 def test_fits_of_a_run(analysis, run, gauss):
     for name, power in (("flash", 2.0), ("taylor1", 1.0), ("sparse-strided", 1.5)):
         f = analysis.fit(gauss.find(name), "time")

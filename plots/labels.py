@@ -25,6 +25,15 @@ def _font_file(weight):
     return findfont(FontProperties(weight=weight))
 
 
+def cut(text, size, width):
+    """The text, shortened with an ellipsis to at most width."""
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(text + "…", size) > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
 def wrap(parts, size, width, glue=" · ", weight="normal"):
     """Lines of parts joined by glue, each at most width; a part is never broken
     unless it is wider than a line itself, then between its words."""

@@ -15,7 +15,7 @@ from . import style
 from .axes import set_ticks
 from .canvas import PAD, Sheet
 from .data import DataError
-from .labels import text_width
+from .labels import cut, text_width
 
 LARGEST = 512  # of a matrix that is drawn
 STORED = Path(__file__).parent.parent / "datasets" / "real"
@@ -55,24 +55,26 @@ def heat(run, columns, machine=""):
     exact = found[0][1]
     inner = style.SIZES[columns]["width"] * 72 - 2 * PAD - 40
     side = (inner - (across - 1) * 8) / across
-    tall = side * exact.shape[0] / exact.shape[1]
+    tall, head = side * exact.shape[0] / exact.shape[1], size["text"] * 3.0
     sheet = Sheet(columns, "Weights that variants imply", [f"{exact.shape[0]} queries, {exact.shape[1]} keys", machine] if machine
                   else [f"{exact.shape[0]} queries, {exact.shape[1]} keys"], [],
                   ["Row: a query, column: a key. Same scale for all; white: no weight, or a negative one. Number: relative "
-                   "distance to exact, Frobenius norm."], down * (tall + size["text"] * 1.8), below=6, left=PAD)
+                   "distance to exact, Frobenius norm."], down * (tall + head), below=6, left=PAD)
     top = float(exact.max())
     norm = LogNorm(top * 1e-4, top)
     for k, (name, matrix) in enumerate(found):
         x = PAD + (k % across) * (side + 8)
-        y = sheet.top - (k // across) * (tall + size["text"] * 1.8) - size["text"] * 1.6 - tall
+        y = sheet.top - (k // across) * (tall + head) - head - tall + 2
         ax = sheet.axes(x, y, x + side, y + tall)
         drawn = ax.imshow(np.where(matrix > 0, matrix, np.nan), cmap="Greys", norm=norm, interpolation="nearest", aspect="auto")
         ax.grid(False)
         ax.set_xticks([])
         ax.set_yticks([])
         away = np.linalg.norm(matrix - exact) / np.linalg.norm(exact)
-        sheet.text(x, y + tall + 3, name if k == 0 else f"{name}  {away:.2g}", size=size["text"] - 0.3)
-    bar = sheet.axes(sheet.right - 34, sheet.top - size["text"] * 1.6 - tall, sheet.right - 28, sheet.top - size["text"] * 1.6)
+        small = size["text"] - 0.3
+        sheet.text(x, y + tall + 3 + small * 1.25, cut(name, small, side), size=small)
+        sheet.text(x, y + tall + 3, f"{away:.2g}" if k else "", size=small, color=style.MUTED)
+    bar = sheet.axes(sheet.right - 34, sheet.top - head - tall + 2, sheet.right - 28, sheet.top - head + 2)
     sheet.figure.colorbar(drawn, cax=bar)
     bar.grid(False)
     set_ticks(bar.yaxis, [top * 10.0**-e for e in range(0, 5)], lambda v: f"{v:.1g}")

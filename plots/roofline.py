@@ -67,14 +67,16 @@ def roofline(run, group, n, columns, machine=""):
         ax.plot(at, rate, linestyle="none", marker=shape, markersize=style.mark_size(shape, size["mark"]) * 1.4,
                 markerfacecolor=style.colour(s.family), markeredgecolor=style.PAPER, markeredgewidth=0.4, zorder=3)
     _axes_names(sheet, ax, "operations a byte [FLOP/B]", "operations a second [GFLOP/s]")
+    taken = _name_roofs(sheet, ax, roofs, bands, xs, ys, size)
     _labels(sheet, ax, [s for s, _, _ in rows], [(a, r) for _, a, r in rows], size,
-            [[(flat[0], roofs[k]), (xs[1], roofs[k])] for k in ("peak", "gemm") if k in roofs])
-    _name_roofs(sheet, ax, roofs, bands, xs, ys, size)
+            [[(flat[0], roofs[k]), (xs[1], roofs[k])] for k in ("peak", "gemm") if k in roofs], taken)
     return sheet.figure
 
 
 def _name_roofs(sheet, ax, roofs, bands, xs, ys, size):
-    """Names of the ceilings: levels along their slopes, the rest beside the axes."""
+    """Names of the ceilings: levels along their slopes, the rest beside the axes. Returns
+    the boxes (x0, y0, x1, y1) that they take up within these."""
+    taken = []
     edge = ax.get_window_extent().x1
     top = sheet.place_of(ax, xs[1], roofs["peak"])[1]
     sheet.text(edge + 4, top, f"peak {number(roofs['peak'])}", va="center_baseline")
@@ -87,6 +89,11 @@ def _name_roofs(sheet, ax, roofs, bands, xs, ys, size):
         if not (xs[0] < x < xs[1] and ys[0] < y < roofs["peak"]):
             continue
         a, b = sheet.place_of(ax, x, y), sheet.place_of(ax, x * 2, y * 2)
-        sheet.text(a[0], a[1] + 2, f"{band.upper() if band != 'dram' else 'memory'} {number(roofs[band])} GB/s",
-                   rotation=float(np.degrees(np.arctan2(b[1] - a[1], b[0] - a[0]))), rotation_mode="anchor", ha="center",
-                   va="bottom", color=style.MUTED, size=size["text"] - 0.8)
+        words, small = f"{band.upper() if band != 'dram' else 'memory'} {number(roofs[band])} GB/s", size["text"] - 0.8
+        turn = np.arctan2(b[1] - a[1], b[0] - a[0])
+        sheet.text(a[0], a[1] + 2, words, rotation=float(np.degrees(turn)), rotation_mode="anchor", ha="center",
+                   va="bottom", color=style.MUTED, size=small)
+        half = text_width(words, small) / 2
+        wide, tall = half * np.cos(turn) + small, half * np.sin(turn) + small
+        taken.append((a[0] - wide, a[1] - tall, a[0] + wide, a[1] + tall))
+    return taken

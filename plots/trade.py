@@ -202,8 +202,9 @@ def _axes_names(sheet, ax, below, beside):
     sheet.text(9, (sheet.bottom + sheet.top) / 2, beside, rotation=90, ha="center", va="center")
 
 
-def _labels(sheet, ax, series, at, size, paths=()):
-    """Names beside points, apart from each other and, where they can be, from paths."""
+def _labels(sheet, ax, series, at, size, paths=(), taken=()):
+    """Names beside points, apart from each other, from boxes that are taken and, where
+    they can be, from paths."""
     small = size["text"] - 0.3
     spots = [sheet.place_of(ax, *p) for p in at]
     boxes = [(text_width(s.label, small) + 1, small * 1.1) for s in series]
@@ -211,7 +212,7 @@ def _labels(sheet, ax, series, at, size, paths=()):
     radius = size["mark"] * 0.8
     drawn = [[sheet.place_of(ax, *p) for p in path] for path in paths]
     segments = [pair for path in drawn for pair in zip(path, path[1:])]
-    corners = place(spots, boxes, (box.x0 + 2, box.y0 + 2, box.x1 - 1, box.y1 - 1), radius, segments)
+    corners = place(spots, boxes, (box.x0 + 2, box.y0 + 2, box.x1 - 1, box.y1 - 1), radius, segments, taken)
     for s, spot, corner, wide in zip(series, spots, corners, boxes):
         end = anchor(spot, corner, wide)
         away = np.hypot(*(end - spot))

@@ -125,6 +125,7 @@ def _measured(spec, n, d, each, error, uniform, entropy, rng):
     tracked = round(_growth(spec[4], spec[5], n) * d / 64 / 64) * 64
     err = spec[error] * (1 + 0.03 * np.log2(n / 256)) if spec[0] != "exact" else spec[error]
     level = uniform * (1 + 0.02 * np.log2(n / 256))
+    flops = (20 + 7 * len(spec[1])) * _growth(spec[2], spec[3], n) * d / 64
     return {
         "stop_reason": "ci_target", "rounds": len(each), "samples": 10 * len(each),
         "clean_share": 0.97, "flags": "cal_slow;ci_wide" if n == 512 else "", "calls": max(1, round(1e6 / np.median(each))),
@@ -134,10 +135,10 @@ def _measured(spec, n, d, each, error, uniform, entropy, rng):
         "rss_delta_bytes": int(tracked * 4 + rng.integers(0, 200000)),
         "err_impl_rel_fro": 2e-7, "err_impl_bound": 5e-6, "err_exact_rel_fro": err,
         "err_exact_nmse_u": (err / level) ** 2, "err_exact_max_abs": err, "err_rows": n,
-        "err_exact_cos": 1 / (1 + err**2), "bytes_model": 16 * n * d, "flops_executed": 4 * n * n * d,
-        "intensity_flop_per_byte": n / 4,
+        "err_exact_cos": 1 / (1 + err**2), "bytes_model": 16 * n * d, "flops_executed": flops,
+        "intensity_flop_per_byte": flops / (16 * n * d),
         "entropy_ratio": entropy + 0.002 * np.log2(n / 256),
-        "flops_useful": 4 * n * n * d, "gflops_per_s": 4 * n * n * d / np.median(each),
+        "flops_useful": 4 * n * n * d, "gflops_per_s": flops / np.median(each),
     }
 
 

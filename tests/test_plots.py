@@ -257,7 +257,7 @@ def test_findings_without_flash_or_raw(tmp_path):
     found = findings.findings(derive.Analysis(data.load(tmp_path)))
     growth = found[-1].numbers
     assert found[-1].title.startswith("Growth") and growth["slope"] == pytest.approx(2, abs=0.15)
-    assert growth["low"] < growth["slope"] < growth["high"]
+    assert np.isnan(growth["low"])  # without rounds there is nothing to resample
 
 
 # Command line

@@ -23,7 +23,7 @@
   }
   function curves(quantity) {
     const [, unit] = axes[quantity];
-    return part().series.filter((s) => !hidden.has(s.family)).map((s) => {
+    return part().series.filter((s) => !hidden.has(s.family) && s[quantity].some((v) => v !== null)).map((s) => {
       const at = s.n.map((_, i) => i).filter((i) => s[quantity][i] !== null);
       const more = quantity === "time" ? at.map((i) => (s.low[i] === null ? "" : ` [${s.low[i]}, ${s.high[i]}]`)) : at.map(() => "");
       return { ...base(s), mode: "lines+markers", x: at.map((i) => s.n[i]), y: at.map((i) => s[quantity][i]), text: more,
@@ -92,9 +92,9 @@
     script.textContent = $("plotly").textContent;
     document.head.append(script);
     choices();
+    offered();
     draw();
     later.push(offered, draw);
-    offered();
     for (const id of ["quantity", "chart-group"]) if ($(id)) $(id).addEventListener("change", () => { choices(); draw(); });
     for (const id of ["chart-length", "log"]) $(id).addEventListener("change", draw);
   });

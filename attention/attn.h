@@ -169,8 +169,8 @@ enum attn_flags {
 	ATTN_LEAKS = 1 << 14,        /* which keys are seen depends on later tokens */
 	ATTN_LSE = 1 << 15,          /* fills lse */
 	ATTN_LOGITS = 1 << 16,       /* uses shape.scale */
-	ATTN_BF16_OK = 1 << 17,
-	ATTN_F16_OK = 1 << 18,
+	ATTN_BF16_OK = 1 << 17,      /* reads and writes bf16 itself */
+	ATTN_F16_OK = 1 << 18,       /* reads and writes f16 itself */
 };
 
 struct attn_variant {
@@ -222,6 +222,17 @@ struct attn_variant {
 unsigned attn_flags(const struct attn_variant *, const double *arg);
 float attn_bound(const struct attn_variant *, const double *arg);
 
+/* plan() and forward() for every type: a variant without ATTN_BF16_OK or ATTN_F16_OK
+ * gets f32 copies of its inputs, in shared memory that the plan counts, and its
+ * output is rounded. Callers use these; the slots above are the variant's. */
+const char *attn_plan(const struct attn_variant *, const struct attn_shape *, const double *arg,
+                      size_t ranks, struct attn_plan *plan);
+void attn_forward(const struct attn_variant *, const struct attn_call *, struct attn_team *);
+
+/* n numbers of that type as f32, and rounded back to the nearest, ties to even. */
+void attn_widen(const struct kern *, enum attn_type, float *y, const void *x, size_t n);
+void attn_narrow(const struct kern *, enum attn_type, void *x, const float *y, size_t n);
+
 /* All built-in variants in a fixed order, ended by NULL. */
 extern const struct attn_variant *const attn_variants[];
 
@@ -237,6 +248,19 @@ const struct kern *attn_kern_best(void);
 /* Flush subnormals to zero in the calling thread: they slow exponentials by
  * an order of magnitude. Returns the previous control word. */
 unsigned attn_flush_subnormals(void);
+
+/* The ceilings of a machine, as loops of the kernel table. Does `rounds` rounds of
+ * the work on `floats` floats at x and returns how much that was: FLOP, bytes,
+ * or exponentials. One thread; call it on each at the same time for a team's. */
+enum attn_ceiling {
+	ATTN_CEILING_FMA,   /* FLOP of independent fused multiply-adds in registers */
+	ATTN_CEILING_READ,  /* bytes read, in order */
+	ATTN_CEILING_TRIAD, /* bytes of y += a x, counted as two reads and a write */
+	ATTN_CEILING_EXP,   /* exponentials */
+	ATTN_CEILING_SGEMM, /* FLOP of square products through BLAS, 3 of them in x */
+};
+double attn_ceiling(const struct kern *kern, enum attn_ceiling what, float *x, size_t floats,
+                    size_t rounds);
 
 /* OpenBLAS as linked: its configuration string and the core it chose. */
 const char *attn_blas_config(void);

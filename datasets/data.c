@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The catalogue of inputs, and the one way to them: parse, check, fill.
+ * The one way to inputs: parse, format, check, fill, score.
  */
 #include "data.h"
 
@@ -10,104 +10,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "catalogue.h"
 #include "fail.h"
-#include "gen.h"
 #include "lookup.h"
 #include "stored.h"
-
-enum { SPEC_PART_MAX = 64, LABEL_MAX = 160 };
-
-/* A kind and what makes it; no generator: it is stored in a directory. */
-struct source {
-	struct data_kind kind; /* first: a kind is found again in its source */
-	gen_fn *generate;
-};
-
-/* name, help, default, least, greatest, whole number */
-static const struct source gauss = {
-	.kind = {
-		.name = "gauss",
-		.summary = "independent normal entries, as before training. Nothing to find: it ranks "
-		           "methods by how near they are to a constant; top-k gains as sigma grows",
-		.params = { { "sigma", "standard deviation of the logits at scale 1/sqrt(d)", 1, 0, 100, false } },
-	},
-	.generate = gen_gauss
-};
-static const struct source ar1 = {
-	.kind = {
-		.name = "ar1",
-		.summary = "every channel of q, k and v drifts slowly from token to token. Flatters "
-		           "segment means: nystrom, pooled, linformer with averages",
-		.params = { { "rho", "correlation of neighbouring tokens", 0.99, 0, 0.99999, false } },
-	},
-	.generate = gen_ar1
-};
-static const struct source clustered = {
-	.kind = {
-		.name = "clustered",
-		.summary = "tokens scatter round C centres, at random along the sequence. Flatters "
-		           "hashing, routing, clustering and top-k",
-		.params = { { "C", "number of centres", 16, 1, 65536, true },
-		            { "r", "scatter round a centre; centres are N(0, 1)", 0.3, 0, 10, false } },
-	},
-	.generate = gen_clustered
-};
-static const struct source local = {
-	.kind = {
-		.name = "local",
-		.summary = "queries resemble the keys near them: a peaked diagonal. Flatters windows "
-		           "and blocks; smooth values help segment means",
-	},
-	.generate = gen_local
-};
-static const struct source sink = {
-	.kind = {
-		.name = "sink",
-		.summary = "most queries attend to token 0, whose value is nearly zero, as heads do "
-		           "that have nothing to say. Breaks windows without a global or sink token",
-	},
-	.generate = gen_sink
-};
-static const struct source needle = {
-	.kind = {
-		.name = "needle",
-		.summary = "gauss in which one key of every 64 is a copy of one later query: recall at "
-		           "any distance. Flatters top-k and hashing, breaks windows and small states",
-		.params = { { "a", "length of the key as a multiple of its query", 2, 0, 100, false } },
-	},
-	.generate = gen_needle
-};
-static const struct source unit = {
-	.kind = {
-		.name = "unit",
-		.summary = "gauss with queries and keys of length 1: small logits, nearly uniform "
-		           "weights. Flatters Taylor and random features",
-	},
-	.generate = gen_unit
-};
-static const struct source real = {
-	.kind = {
-		.name = "real",
-		.summary = "queries, keys and values of a trained model, shipped with the suite "
-		           "(real:NAME): the final word, for that model and text",
-	},
-};
-static const struct source file = {
-	.kind = {
-		.name = "file",
-		.summary = "queries, keys and values of your own (file:DIR with q.npy, k.npy and v.npy)",
-	},
-};
-
-const struct data_kind *const data_kinds[] = {
-	&gauss.kind, &ar1.kind, &clustered.kind, &local.kind, &sink.kind,
-	&needle.kind, &unit.kind, &real.kind, &file.kind, NULL
-};
 
 static const struct source *source_of(const struct data *data)
 {
 	return (const struct source *)data->kind;
 }
+
+enum { SPEC_PART_MAX = 64, LABEL_MAX = 160 };
 
 static size_t count_params(const struct data_kind *kind)
 {
@@ -197,11 +110,11 @@ static bool find_place(const char *name, struct data *data, char *error)
 
 	if (name[0] == '\0')
 		return fail(error, "%s names no %s; write %s", data->kind->name,
-		            data->kind == &real.kind ? "sample" : "directory",
-		            data->kind == &real.kind ? "real:NAME" : "file:DIR");
-	if (data->kind == &file.kind) {
+		            data->kind == real_kind ? "sample" : "directory or file",
+		            data->kind == real_kind ? "real:NAME" : "file:DIR or file:FILE.safetensors");
+	if (data->kind == file_kind) {
 		if (snprintf(data->path, sizeof(data->path), "%s", name) >= (int)sizeof(data->path))
-			return fail(error, "the directory is longer than %d bytes", DATA_PATH_MAX - 1);
+			return fail(error, "the path is longer than %d bytes; move it up", DATA_PATH_MAX - 1);
 		return true;
 	}
 	if (strchr(name, '/') || name[0] == '.')
@@ -280,7 +193,7 @@ static const char *place_name(const struct data *data)
 {
 	const char *slash = strrchr(data->path, '/');
 
-	return data->kind == &real.kind && slash ? slash + 1 : data->path;
+	return data->kind == real_kind && slash ? slash + 1 : data->path;
 }
 
 bool data_format(const struct data *data, char *out, size_t size)
@@ -307,8 +220,17 @@ static void label(const struct data *data, char out[LABEL_MAX])
 	snprintf(out, LABEL_MAX, "%s:%.*s", data->kind->name, LABEL_MAX - 16, length > shown ? name + length - shown : name);
 }
 
+static struct gen gen_of(const struct data *data, const struct data_shape *shape, uint64_t seed, size_t batch,
+                         size_t head)
+{
+	return (struct gen){ data->kind->name, data->param, seed, (uint64_t)batch << 32 | head, shape->n_q,
+		             shape->n_k, shape->d, shape->d_v };
+}
+
 bool data_check(const struct data *data, const struct data_shape *shape, char *error)
 {
+	const struct source *source = source_of(data);
+	struct gen gen = gen_of(data, shape, 0, 0, 0);
 	struct stored stored;
 	char name[LABEL_MAX];
 	bool ok;
@@ -317,8 +239,8 @@ bool data_check(const struct data *data, const struct data_shape *shape, char *e
 		return fail(error, "batch, heads, n_q, d and d_v must be at least 1");
 	if (shape->batch > UINT32_MAX || shape->heads > UINT32_MAX)
 		return fail(error, "batch and heads must be below 2^32");
-	if (source_of(data)->generate)
-		return true;
+	if (source->generate)
+		return !source->fits || source->fits(&gen, error);
 	if (!stored_open(data->path, &stored, error))
 		return false;
 	label(data, name);
@@ -331,8 +253,7 @@ bool data_fill(const struct data *data, const struct data_shape *shape, uint64_t
                float *q, float *k, float *v, char *error)
 {
 	const struct source *source = source_of(data);
-	struct gen gen = { data->kind->name, data->param, seed, (uint64_t)batch << 32 | head, shape->n_q,
-		           shape->n_k, shape->d, shape->d_v };
+	struct gen gen = gen_of(data, shape, seed, batch, head);
 	struct stored stored;
 	char name[LABEL_MAX];
 	bool ok;
@@ -341,6 +262,8 @@ bool data_fill(const struct data *data, const struct data_shape *shape, uint64_t
 		return fail(error, "there is no batch %zu, head %zu in a shape of %zu and %zu", batch, head, shape->batch,
 		            shape->heads);
 	if (source->generate) {
+		if (source->fits && !source->fits(&gen, error))
+			return false;
 		source->generate(&gen, q, k, v);
 		return true;
 	}
@@ -351,4 +274,18 @@ bool data_fill(const struct data *data, const struct data_shape *shape, uint64_t
 	     stored_fill(&stored, name, shape, batch, head, q, k, v, error);
 	stored_close(&stored);
 	return ok;
+}
+
+bool data_score(const struct data *data, const struct data_shape *shape, uint64_t seed, size_t batch, size_t head,
+                const float *out, struct data_score *score, char *error)
+{
+	const struct task *task = source_of(data)->task;
+	struct gen gen = gen_of(data, shape, seed, batch, head);
+
+	if (!task)
+		return fail(error, "%s is no task: it has no answers to score", data->kind->name);
+	if (!data_check(data, shape, error))
+		return false;
+	task_score(task, &gen, out, score);
+	return true;
 }

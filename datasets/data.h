@@ -3,11 +3,16 @@
  * Inputs: where q, k and v come from. An input is named by a spec such as
  *
  *     gauss:sigma=1   ar1:rho=0.99   clustered:C=16:r=0.3
- *     real:minilm     file:DIR
+ *     mqar:pairs=64   real:minilm    file:DIR    file:FILE.safetensors
  *
  * Generated inputs are counter-based: an element depends on the spec, the
- * seed, batch, head and its own index (token, channel), never on n, on order
- * or on threads. So a shorter sequence is a prefix of a longer one.
+ * seed, batch, head and its own index (token, channel), never on order or on
+ * threads. But for logits, whose size suits n, and for tasks, which end with
+ * the last token, it does not depend on n either: a shorter sequence is a
+ * prefix of a longer one.
+ *
+ * Some inputs are tasks: some queries have an answer, and an output can be
+ * scored.
  */
 #ifndef DATASETS_DATA_H
 #define DATASETS_DATA_H
@@ -32,6 +37,7 @@ struct data_param {
 /* A kind of input: the catalogue of `attnbench list --inputs`. */
 struct data_kind {
 	const char *name, *summary; /* what it stresses and whom it flatters */
+	bool task;                  /* outputs can be scored */
 	struct data_param params[DATA_MAX_PARAMS]; /* ended by name == NULL */
 };
 
@@ -62,6 +68,19 @@ bool data_check(const struct data *data, const struct data_shape *shape, char *e
  * key/value heads than query heads, consecutive query heads share one. */
 bool data_fill(const struct data *data, const struct data_shape *shape, uint64_t seed,
                size_t batch, size_t head, float *q, float *k, float *v, char *error);
+
+/* Of one head: answers that are right, questions, and the share that a guess
+ * without looking gets right. */
+struct data_score {
+	size_t correct, total;
+	double chance;
+};
+
+/* Scores out (n_q x d_v, dense) of one query head of a task: each question is
+ * answered by the class whose value has the largest product with the row.
+ * False: this input is no task, or not in this shape. */
+bool data_score(const struct data *data, const struct data_shape *shape, uint64_t seed, size_t batch,
+                size_t head, const float *out, struct data_score *score, char *error);
 
 /* Directory of the samples that ship: $ATTNBENCH_DATA, or datasets/real beside
  * the running program or in a directory above it, or ../share/attnbench/real

@@ -13,20 +13,15 @@
 
 #include "fail.h"
 
-enum {
-	MAGIC = 6,
-	/* NumPy itself refuses headers beyond 10000 bytes; three keys need 120. */
-	HEADER_MAX = 10000,
-	STRING_MAX = 16
-};
+enum { MAGIC = 6, HEADER_MAX = NPY_START_MAX - 12, STRING_MAX = 16 };
 
 static const struct {
 	const char *name;
-	size_t size;
+	enum tensor_type type;
 } types[] = {
-	[NPY_F2] = { "<f2", 2 },
-	[NPY_F4] = { "<f4", 4 },
-	[NPY_F8] = { "<f8", 8 },
+	{ "<f2", TENSOR_F16 },
+	{ "<f4", TENSOR_F32 },
+	{ "<f8", TENSOR_F64 },
 };
 
 /* The header while it is read. */
@@ -106,7 +101,7 @@ static bool refuse_type(char *error, const char *descr)
 	            descr);
 }
 
-static bool read_descr(struct cursor *c, struct npy *npy)
+static bool read_descr(struct cursor *c, struct tensor_head *npy)
 {
 	char descr[STRING_MAX];
 
@@ -117,7 +112,7 @@ static bool read_descr(struct cursor *c, struct npy *npy)
 		return false;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (strcmp(descr, types[i].name) == 0) {
-			npy->type = (enum npy_type)i;
+			npy->type = types[i].type;
 			return true;
 		}
 	return refuse_type(c->error, descr);
@@ -159,7 +154,7 @@ static bool read_dim(struct cursor *c, size_t *dim)
 	return true;
 }
 
-static bool read_shape(struct cursor *c, struct npy *npy)
+static bool read_shape(struct cursor *c, struct tensor_head *npy)
 {
 	bool comma = true;
 
@@ -169,9 +164,9 @@ static bool read_shape(struct cursor *c, struct npy *npy)
 	while (!accept(c, ')')) {
 		if (!comma)
 			return fail_at(c, "',' or ')'");
-		if (npy->rank == NPY_MAX_RANK)
+		if (npy->rank == TENSOR_MAX_RANK)
 			return fail(c->error, "the shape has more than %d dimensions; reshape to [batch, heads, n, d], [heads, n, d] or [n, d]",
-			            NPY_MAX_RANK);
+			            TENSOR_MAX_RANK);
 		if (!read_dim(c, &npy->dim[npy->rank]))
 			return false;
 		npy->rank++;
@@ -185,7 +180,7 @@ static bool read_shape(struct cursor *c, struct npy *npy)
 	return true;
 }
 
-static bool read_header(struct cursor *c, struct npy *npy)
+static bool read_header(struct cursor *c, struct tensor_head *npy)
 {
 	static const char *const keys[] = { "descr", "fortran_order", "shape" };
 	bool seen[3] = { false, false, false }, comma = true;
@@ -224,38 +219,38 @@ static bool read_header(struct cursor *c, struct npy *npy)
 }
 
 /* Does the file hold just what the shape says? */
-static bool check_size(struct npy *npy, size_t size, char *error)
+static bool check_size(struct tensor_head *npy, uint64_t size, char *error)
 {
-	size_t bytes, count = 1;
+	size_t bytes, count = 1, each = tensor_type_size(npy->type);
+	uint64_t held = size - npy->offset;
 
 	for (size_t i = 0; i < npy->rank; i++)
 		if (__builtin_mul_overflow(count, npy->dim[i], &count))
 			return fail(error, "the shape has more elements than 64 bits can count; the header is damaged");
-	if (__builtin_mul_overflow(count, types[npy->type].size, &bytes))
+	if (__builtin_mul_overflow(count, each, &bytes))
 		return fail(error, "the array has more bytes than 64 bits can count; the header is damaged");
-	if (bytes != size - npy->offset)
-		return fail(error, "the shape has %zu elements of %zu bytes, %zu bytes in all, but %zu bytes follow "
+	if (bytes != held)
+		return fail(error, "the shape has %zu elements of %zu bytes, %zu bytes in all, but %ju bytes follow "
 		            "the header; the file is %s: copy or save it again",
-		            count, types[npy->type].size, bytes, size - npy->offset,
-		            bytes > size - npy->offset ? "cut short" : "longer than its header says");
+		            count, each, bytes, (uintmax_t)held, bytes > held ? "cut short" : "longer than its header says");
 	npy->count = count;
 	return true;
 }
 
-bool npy_parse(const void *buf, size_t size, struct npy *npy, char *error)
+bool npy_parse(const void *buf, size_t have, uint64_t size, struct tensor_head *npy, char *error)
 {
 	const unsigned char *byte = buf;
 	struct cursor c = { .error = error };
 	size_t prefix, length;
 
 	memset(npy, 0, sizeof(*npy));
-	if (size < MAGIC + 2 || memcmp(byte, "\x93NUMPY", MAGIC) != 0)
+	if (have < MAGIC + 2 || memcmp(byte, "\x93NUMPY", MAGIC) != 0)
 		return fail(error, "this is not a .npy file (it does not begin with \\x93NUMPY); make one with numpy.save");
 	if ((byte[6] != 1 && byte[6] != 2) || byte[7] != 0)
 		return fail(error, ".npy version %u.%u; 1.0 and 2.0 are read: write the file again with numpy.save",
 		            byte[6], byte[7]);
 	prefix = byte[6] == 1 ? MAGIC + 4 : MAGIC + 6;
-	if (size < prefix)
+	if (have < prefix)
 		return fail(error, "the file ends inside its first %zu bytes; copy or save it again", prefix);
 	length = (size_t)byte[8] | (size_t)byte[9] << 8;
 	if (byte[6] == 2)
@@ -263,21 +258,11 @@ bool npy_parse(const void *buf, size_t size, struct npy *npy, char *error)
 	if (length > HEADER_MAX)
 		return fail(error, "the header is said to have %zu bytes; %d is the most a plain array can need: the file is damaged",
 		            length, HEADER_MAX);
-	if (length > size - prefix)
+	if (length > have - prefix)
 		return fail(error, "the header is said to have %zu bytes, but the file ends after %zu of them; copy or save it again",
-		            length, size - prefix);
+		            length, have - prefix);
 	c.start = c.at = (const char *)byte + prefix;
 	c.end = c.start + length;
 	npy->offset = prefix + length;
 	return read_header(&c, npy) && check_size(npy, size, error);
-}
-
-const char *npy_type_name(enum npy_type type)
-{
-	return types[type].name;
-}
-
-size_t npy_type_size(enum npy_type type)
-{
-	return types[type].size;
 }

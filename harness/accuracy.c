@@ -2,7 +2,8 @@
  *
  * The accuracy pass: one call, then two errors that never mix. err_impl is
  * taken against the variant's own definition, on some rows, and has a bound;
- * err_exact against exact softmax attention, and is a result.
+ * err_exact against exact softmax attention, and is a result. Where the input
+ * is a task, its answers are scored.
  */
 #include "accuracy.h"
 
@@ -10,8 +11,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "inputs.h"
 #include "metrics.h"
 #include "reference.h"
+#include "weights.h"
 #include "worker.h"
 
 /* Rows on which the definition is evaluated: all of up to ALL, else SOME. */
@@ -35,9 +38,10 @@ size_t accuracy_bytes(const struct cell *c)
 	double head = (double)c->n_q * (double)c->d + (double)c->n_k * (double)(c->d + c->d_v);
 	double doubles = head * c->threads + ALL * (double)in.heads * (double)c->d_v;
 
+	doubles += (double)reference_n_rows(c->n_q) * ((double)in.heads + 2);
 	if (doubles * sizeof(double) >= 0x1p62)
 		return SIZE_MAX;
-	size_t own = (size_t)doubles * sizeof(double);
+	size_t own = (size_t)doubles * sizeof(double) + weights_bytes(c);
 	return __builtin_add_overflow(exact, own, &sum) ? SIZE_MAX : sum;
 }
 
@@ -99,9 +103,9 @@ static bool define_head(struct owner *o, const struct definition *def, size_t g)
 		.shape = &shape,
 		.arg = l->plan.arg,
 		.state = l->state ? l->state + g % c->heads * l->plan.state : NULL,
-		.q = widen(o, l->q + g * c->n_q * c->d, c->n_q * c->d),
-		.k = widen(o, l->k + g * c->n_k * c->d, c->n_k * c->d),
-		.v = widen(o, l->v + g * c->n_k * c->d_v, c->n_k * c->d_v),
+		.q = widen(o, layer_q(l, g, 0), c->n_q * c->d),
+		.k = widen(o, layer_k(l, g, 0), c->n_k * c->d),
+		.v = widen(o, layer_v(l, g, 0), c->n_k * c->d_v),
 		.rows = def->rows,
 		.n_rows = def->n_rows,
 		.out = def->out + g * def->n_rows * c->d_v,
@@ -130,12 +134,15 @@ static void define(void *arg, struct attn_team *me)
 
 /* The bound holds for logits of order 1. A logit s carries a rounding error of
  * about u |s|, which is the relative error of its weight e^s, so beyond |s| = 8,
- * where this exceeds the other roundings, the bound grows with the largest. */
-static double impl_bound(const struct layer *l, double logit_max)
+ * where this exceeds the other roundings, the bound grows with the largest.
+ * Half precision rounds weights and outputs: 4 u of bf16, u = 2^-8, and of f16,
+ * u = 2^-11, where the inputs are taken as they are rounded. */
+static double impl_bound(const struct layer *l, enum attn_type type, double logit_max)
 {
+	static const double rounded[] = { [ATTN_F32] = 0, [ATTN_BF16] = 0x1p-6, [ATTN_F16] = 0x1p-9 };
 	double factor = l->plan.flags & ATTN_LOGITS ? fmax(1, logit_max / 8) : 1;
 
-	return (double)attn_bound(l->cell.variant, l->plan.arg) * factor;
+	return (double)attn_bound(l->cell.variant, l->plan.arg) * factor + rounded[type];
 }
 
 static bool measure_impl(struct worker *w, double logit_max)
@@ -155,14 +162,13 @@ static bool measure_impl(struct worker *w, double logit_max)
 	team_run(w->team, TEAM_EXACT, define, &def);
 	for (size_t g = 0; g < l->plan.total; g++)
 		for (size_t r = 0; r < def.n_rows; r++)
-			errors_add(&sums, l->out + (g * c->n_q + def.rows[r]) * c->d_v,
-			           def.out + (g * def.n_rows + r) * c->d_v, NULL, c->d_v);
+			errors_add(&sums, layer_out(l, g, def.rows[r]), def.out + (g * def.n_rows + r) * c->d_v, NULL, c->d_v);
 	free(def.out);
 	if (atomic_load(&def.refused))
 		return worker_end(w, STATUS_OOM, "no memory for the definition of %s in double",
 		                  c->variant->name);
 	w->out->err_impl_rel_fro = errors_of(&sums).rel_fro;
-	w->out->err_impl_bound = impl_bound(l, logit_max);
+	w->out->err_impl_bound = impl_bound(l, w->job->cell.type, logit_max);
 	if (!(w->out->err_impl_rel_fro <= w->out->err_impl_bound))
 		return worker_end(w, STATUS_INACCURATE,
 		                  "relative error %.3g against its own definition, allowed is %.3g",
@@ -175,33 +181,59 @@ static bool measure_impl(struct worker *w, double logit_max)
 static bool measure_exact(struct worker *w, const struct reference_input *in,
                           const struct reference *ref)
 {
-	const float *out = w->layer.out;
-	size_t d_v = in->d_v;
+	size_t d_v = in->d_v, n = ref->n_rows;
 	struct error_sums sums = { 0 };
-	double *sum = malloc(2 * d_v * sizeof *sum), *mean = sum ? sum + d_v : NULL;
+	double *work = calloc(2 * d_v + (2 + ref->heads) * n, sizeof *work);
 
-	if (!sum)
+	if (!work)
 		return worker_end(w, STATUS_OOM, "no memory for the uniform average");
+	double *sum = work, *mean = sum + d_v, *error2 = mean + d_v, *norm2 = error2 + n;
+	sums.rel_row = norm2 + n;
 	for (size_t g = 0; g < ref->heads; g++) {
 		size_t seen = 0;
 		for (size_t c = 0; c < d_v; c++)
 			sum[c] = 0;
-		for (size_t r = 0; r < ref->n_rows; r++) {
+		for (size_t r = 0; r < n; r++) {
 			size_t i = ref->rows[r];
+			double error_before = sums.error2, norm_before = sums.norm2;
 			uniform_row(in->v + g * in->n_k * d_v, d_v, reference_visible(in, i), &seen,
 			            sum, mean);
-			errors_add(&sums, out + (g * in->n_q + i) * d_v,
-			           ref->out + (g * ref->n_rows + r) * d_v, mean, d_v);
+			errors_add(&sums, layer_out(&w->layer, g, i), ref->out + (g * n + r) * d_v, mean,
+			           d_v);
+			error2[r] += sums.error2 - error_before;
+			norm2[r] += sums.norm2 - norm_before;
 		}
 	}
-	free(sum);
 	struct errors e = errors_of(&sums);
 	w->out->err_exact_rel_fro = e.rel_fro;
 	w->out->err_exact_max_abs = e.max_abs;
+	w->out->err_exact_max_rel_row = e.max_rel_row;
+	w->out->err_exact_med_rel_row = e.med_rel_row;
 	w->out->err_exact_cos = e.cos;
+	w->out->err_cos_left_out = (int64_t)(sums.rows - sums.cos_rows);
 	w->out->err_exact_nmse_u = e.nmse_u;
+	w->out->err_uniform_rel_fro = e.rel_u;
 	w->out->entropy_ratio = ref->entropy_ratio;
-	w->out->err_rows = (int64_t)ref->n_rows;
+	w->out->n_eff = ref->n_eff;
+	w->out->err_rows = (int64_t)n;
+	w->out->err_sampling = errors_sampling(error2, norm2, n, in->n_q);
+	free(work);
+	return true;
+}
+
+/* The share of right answers, where the input has questions. */
+static bool measure_task(struct worker *w)
+{
+	struct data_score score;
+	char error[INPUTS_ERROR_MAX];
+
+	if (!inputs_score(&w->layer, &score, error))
+		return worker_end(w, STATUS_FAILED, "%s", error);
+	if (score.total > 0) {
+		w->out->task_accuracy = (double)score.correct / (double)score.total;
+		w->out->task_chance = score.chance;
+		w->out->task_answers = (int64_t)score.total;
+	}
 	return true;
 }
 
@@ -237,14 +269,13 @@ static bool run_once(struct worker *w)
 	return worker_check(w);
 }
 
-bool pass_accuracy(struct worker *w)
+/* Looks at the layer as f32 with keys and values of its own for every head. */
+static bool look(struct worker *w)
 {
 	struct layer *l = &w->layer;
 	struct reference_input in = reference_input(&l->cell);
 	struct reference ref;
 
-	if (!run_once(w))
-		return false;
 	in.q = l->q;
 	in.k = l->k;
 	in.v = l->v;
@@ -252,9 +283,28 @@ bool pass_accuracy(struct worker *w)
 	const char *why = reference_get(&ref, &in, w->input_hash, w->job->cache_dir, w->team);
 	if (why)
 		return worker_end(w, STATUS_OOM, "%s", why);
-	bool ok = measure_exact(w, &in, &ref);
+	bool ok = measure_exact(w, &in, &ref) && measure_task(w);
+	worker_stage(w, "the weights that it implies");
+	if (ok)
+		weights_measure(w);
 	worker_stage(w, "its definition in double");
 	ok = ok && measure_impl(w, ref.logit_max);
 	reference_free(&ref);
+	return ok;
+}
+
+bool pass_accuracy(struct worker *w)
+{
+	struct layer own, wide;
+
+	if (!run_once(w))
+		return false;
+	own = w->layer;
+	if (!layer_widen(&own, &wide))
+		return worker_end(w, STATUS_OOM, "no memory for the inputs as f32");
+	w->layer = wide;
+	bool ok = look(w);
+	layer_free_wide(&own, &wide);
+	w->layer = own;
 	return ok;
 }

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CELL_TEXT_MAX = 1024 };
+
 const char *const cell_type_names[] = { "f32", "bf16", "f16", NULL };
 const char *const cell_cache_names[] = { "warm", "cold", NULL };
 
@@ -75,16 +77,17 @@ void cell_params(const struct cell *cell, char out[CELL_PARAMS_MAX])
 	}
 }
 
-void cell_text(const struct cell *cell, char out[CELL_TEXT_MAX])
+/* All key fields on one line, "variant=flash params=block=0 batch=1 ...". */
+static void cell_text(const struct cell *cell, char out[CELL_TEXT_MAX])
 {
 	char params[CELL_PARAMS_MAX];
 
 	cell_params(cell, params);
 	snprintf(out, CELL_TEXT_MAX,
-	         "variant=%s params=%s batch=%zu heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu causal=%d "
+	         "variant=%s params=%s batch=%zu heads=%zu kv_heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu causal=%d "
 	         "scale=%.9g dtype=%s threads=%u cache=%s isa=%s input=%s seed=%" PRIu64,
-	         cell->variant->name, params, cell->batch, cell->heads, cell->n_q, cell->n_k, cell->d,
-	         cell->d_v, cell->causal, (double)cell_scale(cell), cell_type_names[cell->type],
+	         cell->variant->name, params, cell->batch, cell->heads, cell->kv_heads,
+	         cell->n_q, cell->n_k, cell->d, cell->d_v, cell->causal, (double)cell_scale(cell), cell_type_names[cell->type],
 	         cell->threads, cell_cache_names[cell->cache], cell->isa, cell->input, cell->seed);
 }
 
@@ -104,7 +107,7 @@ void cell_identify(struct cell *cell)
 
 bool cell_same_shape(const struct cell *a, const struct cell *b)
 {
-	return a->batch == b->batch && a->heads == b->heads && a->n_q == b->n_q &&
+	return a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads && a->n_q == b->n_q &&
 	       a->n_k == b->n_k && a->d == b->d && a->d_v == b->d_v && a->causal == b->causal &&
 	       cell_scale(a) == cell_scale(b) && a->type == b->type && a->threads == b->threads &&
 	       a->cache == b->cache && a->seed == b->seed && !strcmp(a->input, b->input);

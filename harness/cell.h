@@ -10,7 +10,7 @@
 
 enum cache_mode { CACHE_WARM, CACHE_COLD };
 
-enum { CELL_INPUT_MAX = 256, CELL_ISA_MAX = 16, CELL_PARAMS_MAX = 256, CELL_TEXT_MAX = 1024 };
+enum { CELL_INPUT_MAX = 256, CELL_ISA_MAX = 16, CELL_PARAMS_MAX = 256 };
 
 /* Names of enum attn_type and enum cache_mode, in order, ended by NULL. */
 extern const char *const cell_type_names[];
@@ -20,6 +20,7 @@ struct cell {
 	const struct attn_variant *variant;
 	double arg[ATTN_MAX_PARAMS]; /* as asked for: may hold ATTN_AUTO */
 	size_t batch, heads;
+	size_t kv_heads; /* key and value heads, each of heads / kv_heads query heads */
 	size_t n_q, n_k, d, d_v;
 	bool causal;
 	float scale; /* 0: attn_default_scale(d) */
@@ -44,9 +45,6 @@ void cell_params(const struct cell *cell, char out[CELL_PARAMS_MAX]);
 
 /* One value of a parameter: "256", "0.5", a name, or "auto". Returns out. */
 const char *cell_value(const struct attn_param *param, double value, char *out, size_t size);
-
-/* All key fields on one line, "variant=flash params=br=64 batch=1 ...". */
-void cell_text(const struct cell *cell, char out[CELL_TEXT_MAX]);
 
 /* Fills cell->id. Call when all other fields are final. */
 void cell_identify(struct cell *cell);

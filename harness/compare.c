@@ -11,9 +11,11 @@ const char *const verdict_names[] = { "", "FASTER", "SLOWER", "SAME", "UNCLEAR" 
 
 static const double CONFIDENCE = 0.95;
 
-bool same_shape(const struct row_key *a, const struct row_key *b)
+/* All of the key but variant, parameters and instruction set agree. */
+static bool same_shape(const struct row_key *a, const struct row_key *b)
 {
-	return a->batch == b->batch && a->heads == b->heads && a->n_q == b->n_q && a->n_k == b->n_k &&
+	return a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads &&
+	       a->n_q == b->n_q && a->n_k == b->n_k &&
 	       a->d_head == b->d_head && a->d_value == b->d_value && a->causal == b->causal &&
 	       a->scale == b->scale && !strcmp(a->dtype, b->dtype) && a->threads == b->threads &&
 	       !strcmp(a->cache, b->cache) && !strcmp(a->input_kind, b->input_kind) &&

@@ -27,9 +27,6 @@ struct ratio {
 bool compare_rounds(const struct result *base, const struct result *cell, size_t comparisons,
                     double margin, struct ratio *ratio);
 
-/* All of the key but variant, parameters and instruction set agree. */
-bool same_shape(const struct row_key *a, const struct row_key *b);
-
 /* The result that this one is compared with: the wanted variant (NULL: full,
  * else flash), of the same shape and instruction set; NULL: none. */
 const struct result *find_baseline(const struct results *results, const struct result *cell,

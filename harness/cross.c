@@ -26,6 +26,7 @@ static const struct numeric_axis numeric[] = {
 	{ AXIS_D, { 1, WIDTH_MAX, true, NULL }, "64" },
 	{ AXIS_D_V, { 1, WIDTH_MAX, true, NULL }, NULL },
 	{ AXIS_HEADS, { 1, COUNT_MAX, true, NULL }, "1" },
+	{ AXIS_KV_HEADS, { 1, COUNT_MAX, true, NULL }, NULL },
 	{ AXIS_BATCH, { 1, COUNT_MAX, true, NULL }, "1" },
 	{ AXIS_CAUSAL, { 0, 1, true, flag_names }, "0" },
 	{ AXIS_DTYPE, { 0, 2, true, cell_type_names }, "f32" },
@@ -117,6 +118,14 @@ bool cross_variants(const struct config *config, const char *otherwise, struct v
 	return parse_pieces(config, NULL, AXIS_VARIANT, otherwise, parse_variants, NULL, out, error);
 }
 
+bool cross_threads(const struct config *config, struct numbers *out, char *error)
+{
+	for (size_t i = 0; i < N_NUMERIC; i++)
+		if (numeric[i].axis == AXIS_THREADS)
+			return parse_axis(config, NULL, AXIS_THREADS, parse_numbers, &numeric[i].rule, out, error);
+	return false;
+}
+
 bool cross_isas(const struct config *config, const char *otherwise, struct names *out, char *error)
 {
 	return parse_pieces(config, NULL, AXIS_ISA, otherwise, parse_isas, NULL, out, error);
@@ -154,11 +163,11 @@ static bool next_combination(size_t *digit, const size_t *size, size_t n)
 
 /* The slowest axis first. Lengths come late, so that a plan reads as tables
  * over n; an axis without values has one combination, "as usual". */
-enum { BY_BATCH, BY_HEADS, BY_D, BY_D_V, BY_SCALE, BY_CAUSAL, BY_DTYPE, BY_THREADS, BY_CACHE,
+enum { BY_BATCH, BY_HEADS, BY_KV_HEADS, BY_D, BY_D_V, BY_SCALE, BY_CAUSAL, BY_DTYPE, BY_THREADS, BY_CACHE,
        BY_INPUT, BY_SEED, BY_N_Q, BY_N_K, BY_ISA, BY_VARIANT, BY_COUNT };
 
 static const enum axis_id axis_of[BY_COUNT] = {
-	AXIS_BATCH, AXIS_HEADS, AXIS_D, AXIS_D_V, AXIS_SCALE, AXIS_CAUSAL, AXIS_DTYPE, AXIS_THREADS,
+	AXIS_BATCH, AXIS_HEADS, AXIS_KV_HEADS, AXIS_D, AXIS_D_V, AXIS_SCALE, AXIS_CAUSAL, AXIS_DTYPE, AXIS_THREADS,
 	AXIS_CACHE, AXIS_DATA, AXIS_SEED, AXIS_N_Q, AXIS_N_K, AXIS_ISA, AXIS_VARIANT,
 };
 
@@ -173,11 +182,13 @@ static void make_cell(const struct axes *axes, const size_t *digit, struct cell 
 {
 	const struct variant_choice *choice = &axes->variants.v[digit[BY_VARIANT]];
 	double n_q = value(axes, BY_N_Q, digit, 0), d = value(axes, BY_D, digit, 0);
+	double heads = value(axes, BY_HEADS, digit, 1);
 
 	*cell = (struct cell){
 		.variant = choice->variant,
 		.batch = (size_t)value(axes, BY_BATCH, digit, 1),
-		.heads = (size_t)value(axes, BY_HEADS, digit, 1),
+		.heads = (size_t)heads,
+		.kv_heads = (size_t)value(axes, BY_KV_HEADS, digit, heads),
 		.n_q = (size_t)n_q,
 		.n_k = (size_t)value(axes, BY_N_K, digit, n_q),
 		.d = (size_t)d,

@@ -15,9 +15,11 @@ typedef bool cross_fn(void *user, const struct cell *cell, char *error);
 bool cross_group(const struct config *config, const struct group *group, cross_fn *fn, void *user,
                  char *error);
 
-/* The variants and instruction sets that were asked for, else `otherwise`. */
+/* The variants, thread counts and instruction sets that were asked for, else
+ * `otherwise`. */
 bool cross_variants(const struct config *config, const char *otherwise, struct variant_choices *out,
                     char *error);
+bool cross_threads(const struct config *config, struct numbers *out, char *error);
 bool cross_isas(const struct config *config, const char *otherwise, struct names *out, char *error);
 
 /* What an axis is when nothing is given; NULL: it follows another. */

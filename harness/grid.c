@@ -40,7 +40,8 @@ void grid_number(struct grid *grid, double x)
 	grid_cell(grid, "%s", csv_number(x, number));
 }
 
-size_t text_width(const char *s)
+/* Columns that a text takes on a terminal: UTF-8, one a character. */
+static size_t text_width(const char *s)
 {
 	size_t n = 0;
 

@@ -36,7 +36,4 @@ void grid_free(struct grid *grid);
 /* A JSON string with its quotes. */
 void json_quote(const char *s, struct text *out);
 
-/* Columns that a text takes on a terminal: UTF-8, one a character. */
-size_t text_width(const char *s);
-
 #endif

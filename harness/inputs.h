@@ -15,4 +15,8 @@ enum { INPUTS_ERROR_MAX = DATA_ERROR_MAX };
  * and a sentence if there is no such input. */
 bool inputs_fill(struct layer *layer, const char *cache_dir, char error[INPUTS_ERROR_MAX]);
 
+/* The answers of all heads to an input that is a task; score->total is 0 for one
+ * that is none. */
+bool inputs_score(const struct layer *layer, struct data_score *score, char error[INPUTS_ERROR_MAX]);
+
 #endif

@@ -79,6 +79,14 @@ struct outcome {
 	double entropy_ratio; /* mean H / ln(visible keys) of exact attention */
 	int64_t err_rows;     /* query rows a head that the errors were taken on */
 	double clamped_rows;  /* rows whose denominator was not positive */
+	double err_exact_max_rel_row, err_exact_med_rel_row;
+	int64_t err_cos_left_out; /* rows */
+	double err_sampling;  /* of err_exact_rel_fro; 0 if all rows were looked at */
+	double err_uniform_rel_fro, n_eff;
+	int64_t weights_rows; /* that the next were taken on */
+	double weights_tv, weights_kl, weights_kl_rev, weights_dropped;
+	double task_accuracy, task_chance; /* NAN: the input is no task */
+	int64_t task_answers;
 
 	/* Any pass: as planned, summed over batch and heads. */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;

@@ -5,6 +5,9 @@
 
 #include "hash.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static const char too_large[] = "the shape is too large to be addressed";
 
 /* *bytes = a * b * c and *sum += that, rounded up; false if any overflows. */
@@ -16,6 +19,11 @@ static bool need(size_t *bytes, size_t *sum, size_t a, size_t b, size_t c)
 	    __builtin_add_overflow(*bytes, ARENA_ALIGN - 1, &padded))
 		return false;
 	return !__builtin_add_overflow(*sum, padded / ARENA_ALIGN * ARENA_ALIGN, sum);
+}
+
+static size_t element(const struct cell *cell)
+{
+	return cell->type == ATTN_F32 ? sizeof(float) : sizeof(uint16_t);
 }
 
 static size_t larger(size_t a, size_t b)
@@ -33,7 +41,7 @@ static const char *plan_head(const struct cell *cell, struct layer_plan *p, size
 {
 	struct attn_shape shape = cell_shape(cell, h);
 	struct attn_plan head = { 0 };
-	const char *why = cell->variant->plan(&shape, p->arg, team ? cell->threads : 1, &head);
+	const char *why = attn_plan(cell->variant, &shape, p->arg, team ? cell->threads : 1, &head);
 	size_t *shared = team ? &p->shared_team : &p->shared_solo;
 	size_t *scratch = team ? &p->scratch_team : &p->scratch_solo;
 	size_t exact, padded = 0;
@@ -86,10 +94,10 @@ const char *layer_plan(const struct cell *cell, struct layer_plan *p)
 	if (__builtin_mul_overflow(cell->batch, cell->heads, &p->total) ||
 	    p->total > SIZE_MAX / sizeof(float))
 		return too_large;
-	size_t row = p->total * sizeof(float);
+	size_t row = p->total * element(cell), shared = cell->batch * cell->kv_heads * element(cell);
 	if (!need(&p->q, &p->io, row, cell->n_q, cell->d) ||
-	    !need(&p->k, &p->io, row, cell->n_k, cell->d) ||
-	    !need(&p->v, &p->io, row, cell->n_k, cell->d_v) ||
+	    !need(&p->k, &p->io, shared, cell->n_k, cell->d) ||
+	    !need(&p->v, &p->io, shared, cell->n_k, cell->d_v) ||
 	    !need(&p->out, &p->io, row, cell->n_q, cell->d_v))
 		return too_large;
 	p->solo = p->total;
@@ -124,23 +132,96 @@ size_t layer_room(const struct layer_plan *p, const struct cell *cell)
 	return room;
 }
 
+static void *row_at(const struct layer *l, void *base, size_t row, size_t width)
+{
+	return (char *)base + row * width * element(&l->cell);
+}
+
+/* Consecutive query heads share a key and value head. */
+static size_t kv_head(const struct layer *l, size_t g)
+{
+	return g / (l->cell.heads / l->cell.kv_heads);
+}
+
+void *layer_q(const struct layer *l, size_t g, size_t i)
+{
+	return row_at(l, l->q, g * l->cell.n_q + i, l->cell.d);
+}
+
+void *layer_k(const struct layer *l, size_t g, size_t i)
+{
+	return row_at(l, l->k, kv_head(l, g) * l->cell.n_k + i, l->cell.d);
+}
+
+void *layer_v(const struct layer *l, size_t g, size_t i)
+{
+	return row_at(l, l->v, kv_head(l, g) * l->cell.n_k + i, l->cell.d_v);
+}
+
+void *layer_out(const struct layer *l, size_t g, size_t i)
+{
+	return row_at(l, l->out, g * l->cell.n_q + i, l->cell.d_v);
+}
+
+static bool is_wide(const struct layer *l)
+{
+	return l->cell.type == ATTN_F32 && l->cell.kv_heads == l->cell.heads;
+}
+
+bool layer_widen(const struct layer *l, struct layer *wide)
+{
+	const struct cell *c = &l->cell;
+	size_t q = c->n_q * c->d, k = c->n_k * c->d, v = c->n_k * c->d_v, out = c->n_q * c->d_v;
+
+	*wide = *l;
+	if (is_wide(l))
+		return true;
+	wide->cell.type = ATTN_F32;
+	wide->cell.kv_heads = c->heads;
+	wide->q = malloc(l->plan.total * q * sizeof(float));
+	wide->k = malloc(l->plan.total * k * sizeof(float));
+	wide->v = malloc(l->plan.total * v * sizeof(float));
+	wide->out = malloc(l->plan.total * out * sizeof(float));
+	if (!wide->q || !wide->k || !wide->v || !wide->out) {
+		layer_free_wide(l, wide);
+		return false;
+	}
+	for (size_t g = 0; g < l->plan.total; g++) {
+		attn_widen(l->kern, c->type, layer_q(wide, g, 0), layer_q(l, g, 0), q);
+		attn_widen(l->kern, c->type, layer_k(wide, g, 0), layer_k(l, g, 0), k);
+		attn_widen(l->kern, c->type, layer_v(wide, g, 0), layer_v(l, g, 0), v);
+		attn_widen(l->kern, c->type, layer_out(wide, g, 0), layer_out(l, g, 0), out);
+	}
+	return true;
+}
+
+void layer_free_wide(const struct layer *l, struct layer *wide)
+{
+	if (is_wide(l))
+		return;
+	free(wide->q);
+	free(wide->k);
+	free(wide->v);
+	free(wide->out);
+}
+
 /* The memory of a page is where its first writer runs. */
 static void touch(void *arg, struct attn_team *me)
 {
 	const struct layer *l = arg;
 	const struct cell *c = &l->cell;
-	size_t q = c->n_q * c->d, k = c->n_k * c->d, v = c->n_k * c->d_v, out = c->n_q * c->d_v;
+	size_t group = c->heads / c->kv_heads, bytes = element(c);
 
 	for (size_t g = 0; g < l->plan.total; g++) {
 		bool solo = g < l->plan.solo;
 		size_t parts = solo ? 1 : me->size, part = solo ? 0 : me->rank;
 		if (solo && g % me->size != me->rank)
 			continue;
-		float *base[] = { l->q + g * q, l->k + g * k, l->v + g * v, l->out + g * out };
-		size_t n[] = { q, k, v, out };
-		for (size_t i = 0; i < 4; i++) {
+		char *base[] = { layer_q(l, g, 0), layer_out(l, g, 0), layer_k(l, g, 0), layer_v(l, g, 0) };
+		size_t n[] = { c->n_q * c->d, c->n_q * c->d_v, c->n_k * c->d, c->n_k * c->d_v };
+		for (size_t i = 0; i < (g % group ? 2 : 4); i++) {
 			size_t from = n[i] * part / parts, to = n[i] * (part + 1) / parts;
-			memset(base[i] + from, 0, (to - from) * sizeof(float));
+			memset(base[i] + from * bytes, 0, (to - from) * bytes);
 		}
 	}
 }
@@ -194,10 +275,10 @@ static void run_head(const struct layer *l, size_t g, size_t shared, struct attn
 		.arg = l->plan.arg,
 		.kern = l->kern,
 		.state = l->state ? l->state + h * l->plan.state : NULL,
-		.q = l->q + g * c->n_q * c->d,
-		.k = l->k + g * c->n_k * c->d,
-		.v = l->v + g * c->n_k * c->d_v,
-		.out = l->out + g * c->n_q * c->d_v,
+		.q = layer_q(l, g, 0),
+		.k = layer_k(l, g, 0),
+		.v = layer_v(l, g, 0),
+		.out = layer_out(l, g, 0),
 		.ldq = c->d,
 		.ldk = c->d,
 		.ldv = c->d_v,
@@ -206,7 +287,7 @@ static void run_head(const struct layer *l, size_t g, size_t shared, struct attn
 		.scratch = l->scratch[rank],
 		.stats = l->stats ? &l->stats[rank] : NULL,
 	};
-	c->variant->forward(&call, me);
+	attn_forward(c->variant, &call, me);
 }
 
 static void run_rank(void *arg, struct attn_team *me)

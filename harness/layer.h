@@ -44,7 +44,9 @@ struct layer {
 	struct team *team;       /* the caller's, of cell.threads */
 	struct arena *arena;     /* the caller's */
 	const struct kern *kern;
-	float *q, *k, *v, *out;  /* total x n x d, heads of a sequence together */
+	/* In the cell's type, heads of a sequence together: q and out total x n_q x d,
+	 * k and v batch x kv_heads x n_k x d. */
+	void *q, *k, *v, *out;
 	unsigned char *state;    /* heads x plan.state, or NULL */
 	void *shared[TEAM_MAX], *scratch[TEAM_MAX];
 	struct attn_stats *stats; /* one a rank, the caller's; or NULL */
@@ -66,6 +68,18 @@ void layer_run(void *layer);
 
 /* For every block that a variant works in: state, shared and scratch memory. */
 void layer_each_work(struct layer *layer, void (*fn)(struct arena *, void *block));
+
+/* Row i of head g (counted over the batch) of q, k, v or out, in the cell's type. */
+void *layer_q(const struct layer *layer, size_t g, size_t i);
+void *layer_k(const struct layer *layer, size_t g, size_t i);
+void *layer_v(const struct layer *layer, size_t g, size_t i);
+void *layer_out(const struct layer *layer, size_t g, size_t i);
+
+/* A copy with f32 numbers and key and value heads of its own for every head, for
+ * looking at results; memory from malloc(). The same layer if it is so already.
+ * False: no memory. */
+bool layer_widen(const struct layer *layer, struct layer *wide);
+void layer_free_wide(const struct layer *layer, struct layer *wide);
 
 /* A hash of q, k and v: a variant must not change them. */
 uint64_t layer_hash_inputs(const struct layer *layer);

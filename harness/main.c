@@ -33,13 +33,15 @@ static const struct verb verbs[] = {
 	{ "run", "[SWEEP.ini]", "measure; the same command again goes on where it ended", VERB_RUN, true,
 	  NULL },
 	{ "show", "DIR", "the table of a run", VERB_SHOW, false, show_verb },
+	{ "roof", "", "the ceilings of this machine: arithmetic, memory, exponentials", VERB_ROOF, false,
+	  roof_verb },
 	{ "doctor", "", "what disturbs measurements here, and what to do", VERB_DOCTOR, false, doctor_verb },
 	{ "verify", "", "does every variant do what its definition says? all properties, all kernels",
 	  VERB_VERIFY, false, NULL },
-	{ "report", "DIR", "figures and a page from a run", 0, false, NULL },
-	{ "compare", "A B", "two runs", 0, false, NULL },
-	{ "fit", "DIR", "exponents and crossovers with intervals", 0, false, NULL },
-	{ "lint", "FILE.csv", "is a table of results plausible?", 0, false, NULL },
+	/* Verbs of plots/, which reads its own options. */
+	{ "report", "DIR", "figures, findings and a page from a run", 0, false, NULL },
+	{ "figures", "DIR", "figures from a run: PDF, SVG, PNG", 0, false, NULL },
+	{ "findings", "DIR", "the three most interesting findings of a run, in words", 0, false, NULL },
 	{ 0 },
 };
 
@@ -54,7 +56,7 @@ static int usage(FILE *to)
 	fputs("attnbench measures time, memory and error of attention variants.\n\n"
 	      "usage: attnbench VERB [OPTION]... [ARGUMENT]\n\n", to);
 	for (const struct verb *v = verbs; v->name; v++)
-		fprintf(to, "  %-8s %-12s %s\n", v->name, v->arguments, v->help);
+		fprintf(to, "  %-9s %-12s %s\n", v->name, v->arguments, v->help);
 	fputs("\n`attnbench VERB --help` lists the options of a verb.\n"
 	      "Exit codes: 0 ok, 1 some cells failed, 2 wrong use, 3 environment, 4 regression,\n"
 	      "130 interrupted.\n", to);

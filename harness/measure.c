@@ -29,12 +29,23 @@ static void recount(struct run *run)
 	}
 }
 
+/* The row of a cell that will not be run. */
+static bool skip_as_planned(struct run *run, size_t i, enum run_end *end)
+{
+	const struct planned *p = &run->plan.cell[i];
+
+	return p->skip == STATUS_OK || result_of(run, i) ||
+	       keep_skip(run, p, p->skip, p->reason ? p->reason : "", STOP_SKIPPED, end);
+}
+
 /* Memory, then accuracy, of every cell that lacks them. */
 static bool first_passes(struct run *run, enum run_end *end)
 {
 	static const enum pass passes[] = { PASS_MEMORY, PASS_ACCURACY };
 
 	for (size_t i = 0; i < run->plan.n; i++) {
+		if (!skip_as_planned(run, i, end))
+			return false;
 		for (size_t k = 0; k < 2; k++) {
 			if (is_closed(run, i))
 				break;
@@ -117,25 +128,16 @@ static bool one_round(struct run *run, unsigned round, size_t *shapes, size_t *r
 	return true;
 }
 
-/* Rows for what will not be run, so that no cell of the plan is without one. */
-static bool keep_skips(struct run *run, enum run_end *end)
-{
-	for (size_t i = 0; i < run->plan.n; i++) {
-		const struct planned *p = &run->plan.cell[i];
-		if (p->skip != STATUS_OK && !result_of(run, i) &&
-		    !keep_skip(run, p, p->skip, p->reason ? p->reason : "", STOP_SKIPPED, end))
-			return false;
-	}
-	return true;
-}
-
-/* The budget of the run ended: say so at every cell that is open. */
+/* The budget of the run ended: say so at every cell that is open, so that no
+ * cell of the plan is without a row. */
 static bool keep_out_of_time(struct run *run, enum run_end *end)
 {
 	for (size_t i = 0; i < run->plan.n; i++) {
 		const struct planned *p = &run->plan.cell[i];
 		const struct result *r = result_of(run, i);
 		bool timed = r && r->n_rounds;
+		if (!skip_as_planned(run, i, end))
+			return false;
 		if (!is_closed(run, i) &&
 		    !keep_skip(run, p, timed ? STATUS_OK : STATUS_FAILED,
 		               timed ? "" : "the budget of the run ended before this cell was timed",
@@ -166,7 +168,7 @@ enum run_end run_measure(struct run *run)
 			note_timeout(run, &plan->cell[i].cell);
 	}
 	recount(run);
-	bool going = keep_skips(run, &end) && first_passes(run, &end);
+	bool going = first_passes(run, &end);
 	for (unsigned round = 0; going && round < plan->policy.look[plan->policy.n_looks - 1]; round++)
 		going = one_round(run, round, shapes, row, &end);
 	if (end == RUN_OUT_OF_TIME)

@@ -15,6 +15,7 @@ enum verb_mask {
 	VERB_SHOW = 1 << 3,
 	VERB_DOCTOR = 1 << 4,
 	VERB_VERIFY = 1 << 5,
+	VERB_ROOF = 1 << 6,
 };
 
 /* Where an option may stand in a sweep file. */
@@ -25,7 +26,7 @@ enum option_kind {
 };
 
 enum axis_id {
-	AXIS_VARIANT, AXIS_N, AXIS_N_Q, AXIS_N_K, AXIS_D, AXIS_D_V, AXIS_HEADS, AXIS_BATCH,
+	AXIS_VARIANT, AXIS_N, AXIS_N_Q, AXIS_N_K, AXIS_D, AXIS_D_V, AXIS_HEADS, AXIS_KV_HEADS, AXIS_BATCH,
 	AXIS_CAUSAL, AXIS_DTYPE, AXIS_THREADS, AXIS_CACHE, AXIS_SEED, AXIS_ISA, AXIS_DATA, AXIS_SCALE,
 	AXIS_COUNT
 };
@@ -68,6 +69,7 @@ struct config {
 	double timeout_s, cell_budget_s, budget_s;
 	double memory_bytes;
 	double margin;      /* of a verdict, share */
+	double seconds;     /* a ceiling, 0: default */
 	double order_seed;
 	bool no_pin;
 	char *cpus, *baseline, *name;

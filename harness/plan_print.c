@@ -26,7 +26,10 @@ static void rows_for_people(const struct plan *plan, struct grid *grid)
 		grid_cell(grid, "%zu", c->n_q);
 		grid_cell(grid, "%zu", c->n_k);
 		grid_cell(grid, c->d == c->d_v ? "%zu" : "%zu/%zu", c->d, c->d_v);
-		grid_cell(grid, "%zux%zu%s %s %uT %s%s", c->batch, c->heads, c->causal ? " causal" : "",
+		char grouped[24] = "";
+		if (c->kv_heads != c->heads)
+			snprintf(grouped, sizeof grouped, "/%zu", c->kv_heads);
+		grid_cell(grid, "%zux%zu%s%s %s %uT %s%s", c->batch, c->heads, grouped, c->causal ? " causal" : "",
 		          cell_type_names[c->type], c->threads, c->isa,
 		          c->cache == CACHE_COLD ? " cold" : "");
 		grid_cell(grid, "%s seed=%llu", c->input, (unsigned long long)c->seed);
@@ -41,7 +44,7 @@ static void rows_for_people(const struct plan *plan, struct grid *grid)
 static void rows_for_programs(const struct plan *plan, struct grid *grid)
 {
 	static const char *const names[] = {
-		"cell_id", "variant", "params", ">batch", ">heads", ">n_q", ">n_k", ">d_head", ">d_value",
+		"cell_id", "variant", "params", ">batch", ">heads", ">kv_heads", ">n_q", ">n_k", ">d_head", ">d_value",
 		">causal", "dtype", ">threads", "cache", "isa", "input_kind", ">seed", ">predicted_call_ns",
 		">predicted_peak_bytes", ">predicted_flops", "status", "message",
 	};
@@ -56,7 +59,7 @@ static void rows_for_programs(const struct plan *plan, struct grid *grid)
 		grid_cell(grid, "%s", c->id);
 		grid_cell(grid, "%s", c->variant->name);
 		grid_cell(grid, "%s", params);
-		const size_t sizes[] = { c->batch, c->heads, c->n_q, c->n_k, c->d, c->d_v, c->causal };
+		const size_t sizes[] = { c->batch, c->heads, c->kv_heads, c->n_q, c->n_k, c->d, c->d_v, c->causal };
 		for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
 			grid_cell(grid, "%zu", sizes[k]);
 		grid_cell(grid, "%s", cell_type_names[c->type]);

@@ -44,13 +44,12 @@ bool use_color(enum color_mode mode, int fd)
 	return isatty(fd) && !(none && *none) && !(term && !strcmp(term, "dumb"));
 }
 
-void progress_start(struct progress *p, bool quiet, enum color_mode color)
+void progress_start(struct progress *p, bool quiet)
 {
 	const char *term = getenv("TERM");
 
 	p->quiet = quiet;
 	p->live = !quiet && isatty(STDERR_FILENO) && term && strcmp(term, "dumb");
-	p->color = use_color(color, STDERR_FILENO);
 	p->start_ns = clock_now_ns();
 	if (p->live) {
 		const struct sigaction action = { .sa_handler = on_resize, .sa_flags = SA_RESTART };

@@ -14,14 +14,14 @@
 
 struct progress {
 	bool live;   /* a terminal */
-	bool color, quiet, drawn;
+	bool quiet, drawn;
 	size_t done, total; /* workers */
 	int64_t start_ns, drawn_ns;
 	double done_s, left_s; /* predicted for what is done and what is left */
 	size_t samples, disturbed;
 };
 
-void progress_start(struct progress *progress, bool quiet, enum color_mode color);
+void progress_start(struct progress *progress, bool quiet);
 
 /* After a worker: what it was, e.g. "round 4/12 full n=4096 ok 1.84 s". */
 void progress_step(struct progress *progress, const char *what);

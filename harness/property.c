@@ -69,6 +69,15 @@ static double bound_of(const struct subject *s)
 /* One check on one probe: NULL verdict FAIL stops the walk. */
 typedef struct finding probe_check(const struct subject *, struct probe *, float *out, float *other);
 
+/* A probe of the shape, or, for a variant that needs d = d_v, with d_v for d. */
+static bool fitting_probe(const struct subject *s, struct attn_shape *shape, struct probe *p, const char **why)
+{
+	if (probe_create(p, s->variant, s->arg, shape, 1, s->seed, why))
+		return true;
+	*shape = shape_of(shape->n_q, shape->n_k, shape->d_v, shape->d_v, shape->causal);
+	return probe_create(p, s->variant, s->arg, shape, 1, s->seed, why);
+}
+
 /* Runs `check` for each form of the variant on the shape. */
 static struct finding each_form(const struct subject *s, size_t n_q, size_t n_k, size_t d, size_t d_v,
                                 unsigned forms, probe_check *check)
@@ -82,7 +91,7 @@ static struct finding each_form(const struct subject *s, size_t n_q, size_t n_k,
 		const char *why;
 		if (!(form & forms) || !has(s, form))
 			continue;
-		if (!probe_create(&p, s->variant, s->arg, &shape, 1, s->seed, &why)) {
+		if (!fitting_probe(s, &shape, &p, &why)) {
 			result = none(why);
 			continue;
 		}
@@ -412,7 +421,7 @@ static bool limit_arguments(const struct attn_variant *v, size_t n, struct varia
 	size_t at = (size_t)snprintf(text, sizeof text, "%s%s", v->name, *v->limit ? ":" : "");
 
 	for (const char *from = v->limit; *from && at + 24 < sizeof text; from++) {
-		bool length = *from == 'n' && from[-1] == '=' && (from[1] == ':' || !from[1]);
+		bool length = *from == 'n' && from > v->limit && from[-1] == '=' && (from[1] == ':' || !from[1]);
 		if (length)
 			at += (size_t)snprintf(text + at, sizeof text - at, "%zu", n);
 		else

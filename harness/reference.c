@@ -144,7 +144,7 @@ struct work {
 	const struct reference_input *in;
 	struct reference *ref;
 	double *k, *v;      /* of one head */
-	double *entropy;    /* heads x n_rows: H / ln(visible), or NAN */
+	double *entropy;    /* heads x n_rows: H in nats, NAN if fewer than two keys are visible */
 	struct lanes *rank;
 	_Atomic size_t *next; /* group to take, one counter a head */
 	product_fn *scores, *values;
@@ -229,7 +229,7 @@ static void do_group(const struct work *w, struct lanes *l, size_t head, size_t 
 			        sum > 0 ? ((double *)l->acc)[c * LANES + r] / sum : 0;
 		w->entropy[row] = (double)NAN;
 		if (seen >= 2)
-			w->entropy[row] = (log(sum) - l->moment[r] / sum) / log(seen);
+			w->entropy[row] = log(sum) - l->moment[r] / sum;
 	}
 }
 
@@ -299,15 +299,18 @@ size_t reference_bytes(const struct reference_input *in, size_t threads)
 
 static void summarize(const struct work *w, size_t ranks)
 {
-	double sum = 0, n = 0;
+	const struct reference *ref = w->ref;
+	double sum = 0, keys = 0, n = 0;
 
-	for (size_t i = 0; i < w->ref->heads * w->ref->n_rows; i++) {
+	for (size_t i = 0; i < ref->heads * ref->n_rows; i++) {
 		if (!isnan(w->entropy[i])) {
-			sum += w->entropy[i];
+			sum += w->entropy[i] / log((double)reference_visible(w->in, ref->rows[i % ref->n_rows]));
+			keys += exp(w->entropy[i]);
 			n++;
 		}
 	}
 	w->ref->entropy_ratio = n > 0 ? sum / n : (double)NAN;
+	w->ref->n_eff = n > 0 ? keys / n : (double)NAN;
 	for (size_t r = 0; r < ranks; r++)
 		w->ref->logit_max = fmax(w->ref->logit_max, w->rank[r].logit_max);
 }
@@ -376,19 +379,20 @@ const char *reference_get(struct reference *ref, const struct reference_input *i
 	struct cache_piece piece[] = {
 		{ ref->out, ref->heads * ref->n_rows * in->d_v * sizeof *ref->out },
 		{ &ref->entropy_ratio, sizeof ref->entropy_ratio },
+		{ &ref->n_eff, sizeof ref->n_eff },
 		{ &ref->logit_max, sizeof ref->logit_max },
 	};
 	bool named = cache_key(key,
 	                       "exact input=%016llx heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu "
 	                       "causal=%d scale=%a", (unsigned long long)input_hash, in->heads,
 	                       in->n_q, in->n_k, in->d, in->d_v, in->causal, (double)in->scale);
-	if (named && cache_load(cache_dir, key, piece, 3))
+	if (named && cache_load(cache_dir, key, piece, 4))
 		return NULL;
 	ref->logit_max = 0;
 	const char *why = compute(ref, in, team);
 	if (why)
 		reference_free(ref);
 	else if (named)
-		cache_store(cache_dir, key, piece, 3);
+		cache_store(cache_dir, key, piece, 4);
 	return why;
 }

@@ -26,6 +26,7 @@ struct reference {
 	double *out;    /* heads x n_rows x d_v; 0 where no key is visible */
 	double entropy_ratio; /* mean of H / ln(visible keys) over rows that see two
 	                         or more; NAN if there is none */
+	double n_eff;         /* mean of e^H over the same rows */
 	double logit_max;     /* largest |scale q.k| of a visible pair */
 };
 

@@ -35,6 +35,7 @@ void key_from_cell(const struct cell *cell, const char *run_id, char params[CELL
 		.params = params,
 		.batch = (int64_t)cell->batch,
 		.heads = (int64_t)cell->heads,
+		.kv_heads = (int64_t)cell->kv_heads,
 		.n_q = (int64_t)cell->n_q,
 		.n_k = (int64_t)cell->n_k,
 		.d_head = (int64_t)cell->d,
@@ -56,10 +57,12 @@ static bool same_text(const char *a, const char *b)
 	return !strcmp(a ? a : "", b ? b : "");
 }
 
-bool key_equal(const struct row_key *a, const struct row_key *b)
+/* Equality of all that makes a cell; ids alone are not trusted. */
+static bool key_equal(const struct row_key *a, const struct row_key *b)
 {
 	return same_text(a->variant, b->variant) && same_text(a->params, b->params) &&
-	       a->batch == b->batch && a->heads == b->heads && a->n_q == b->n_q && a->n_k == b->n_k &&
+	       a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads &&
+	       a->n_q == b->n_q && a->n_k == b->n_k &&
 	       a->d_head == b->d_head && a->d_value == b->d_value && a->causal == b->causal &&
 	       (a->scale == b->scale || (isnan(a->scale) && isnan(b->scale))) &&
 	       same_text(a->dtype, b->dtype) && a->threads == b->threads &&
@@ -151,6 +154,7 @@ static struct result *add_result(struct results *results, const struct row_key *
 	row_clear(&raw_table, &r->memory);
 	row_clear(&raw_table, &r->accuracy);
 	r->flops_useful = r->flops_executed = r->pairs_executed = r->bytes_model = NAN;
+	r->roof_gflops = r->roof_gbs = NAN;
 	r->io_bytes = r->llc_bytes = r->ws_model_bytes = NA_INT;
 	results->slot[find_slot(results, &r->key)] = ++results->n;
 	return r;
@@ -251,6 +255,10 @@ static void keep_facts(struct result *r, const struct raw_row *row)
 		r->flops_executed = row->flops_executed;
 		r->pairs_executed = row->pairs_executed;
 		r->bytes_model = row->bytes_model;
+	}
+	if (!isnan(row->roof_gflops)) {
+		r->roof_gflops = row->roof_gflops;
+		r->roof_gbs = row->roof_gbs;
 	}
 	if (row->io_bytes != NA_INT)
 		r->io_bytes = row->io_bytes;

@@ -50,6 +50,7 @@ struct result {
 
 	struct raw_row memory, accuracy; /* their numbers; texts are not kept */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
+	double roof_gflops, roof_gbs;
 	int64_t io_bytes, llc_bytes, ws_model_bytes;
 };
 
@@ -70,9 +71,6 @@ enum status result_status(const struct result *result, const char **message);
 
 /* True if all that failed is the measuring of the error, not the variant. */
 bool result_accuracy_missing(const struct result *result);
-
-/* Equality of all that makes a cell; ids alone are not trusted. */
-bool key_equal(const struct row_key *a, const struct row_key *b);
 
 /* The key columns of a cell; texts point into *cell, *params and literals. */
 void key_from_cell(const struct cell *cell, const char *run_id, char params[CELL_PARAMS_MAX],

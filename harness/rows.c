@@ -65,12 +65,27 @@ static void put_pass(const struct job *job, const struct outcome *out, struct ra
 		row->err_rows = known(out->err_rows);
 		row->entropy_ratio = out->entropy_ratio;
 		row->clamped_rows = out->clamped_rows;
+		row->err_exact_max_rel_row = out->err_exact_max_rel_row;
+		row->err_exact_med_rel_row = out->err_exact_med_rel_row;
+		row->err_cos_left_out = known(out->err_cos_left_out);
+		row->err_sampling = out->err_sampling;
+		row->err_uniform_rel_fro = out->err_uniform_rel_fro;
+		row->n_eff = out->n_eff;
+		row->weights_rows = known(out->weights_rows);
+		row->weights_tv = out->weights_tv;
+		row->weights_kl = out->weights_kl;
+		row->weights_kl_rev = out->weights_kl_rev;
+		row->weights_dropped = out->weights_dropped;
+		row->task_accuracy = out->task_accuracy;
+		row->task_chance = out->task_chance;
+		row->task_answers = known(out->task_answers);
 		break;
 	}
 }
 
 size_t rows_from_outcome(const struct job *job, const struct outcome *out, const char *run_id,
-                         int64_t llc_bytes, char params[CELL_PARAMS_MAX], struct raw_row *rows)
+                         const struct row_machine *machine, char params[CELL_PARAMS_MAX],
+                         struct raw_row *rows)
 {
 	bool failed = out->status != STATUS_OK && out->status != STATUS_INACCURATE;
 	/* Samples of a worker that failed afterwards prove nothing. */
@@ -85,7 +100,9 @@ size_t rows_from_outcome(const struct job *job, const struct outcome *out, const
 		row->position = job->position;
 		row->status = status_names[out->status];
 		row->stop_reason = "";
-		row->llc_bytes = llc_bytes > 0 ? llc_bytes : NA_INT;
+		row->llc_bytes = machine->llc_bytes > 0 ? machine->llc_bytes : NA_INT;
+		row->roof_gflops = machine->roof_gflops;
+		row->roof_gbs = machine->roof_gbs;
 		row->unpinned = !job->pinned || out->unpinned;
 		row->life_ns = known(out->life_ns);
 		row->exit_code = known(out->exit_code);

@@ -7,10 +7,17 @@
 
 #include "results.h"
 
+/* What a row says of the machine; negative or NAN: not known. */
+struct row_machine {
+	int64_t llc_bytes;
+	double roof_gflops, roof_gbs; /* of as many threads on that instruction set */
+};
+
 /* One row a sample, or one for a worker without samples. rows has room for
  * OUTCOME_SAMPLES; texts point into job, out, params and literals. */
 size_t rows_from_outcome(const struct job *job, const struct outcome *out, const char *run_id,
-                         int64_t llc_bytes, char params[CELL_PARAMS_MAX], struct raw_row *rows);
+                         const struct row_machine *machine, char params[CELL_PARAMS_MAX],
+                         struct raw_row *rows);
 
 /* A row for a cell that was not started. */
 void rows_skipped(const struct cell *cell, const char *run_id, enum status status,

@@ -272,6 +272,43 @@ static void free_run(struct run *run)
 	free(run->slow);
 }
 
+/* "1,2" of the thread counts, "avx2,avx512" of the instruction sets to run. */
+static void lists_of(const struct plan *plan, struct text *threads, struct text *isas)
+{
+	for (size_t i = 0; i < plan->n; i++) {
+		const struct cell *c = &plan->cell[i].cell;
+		bool new_threads = plan->cell[i].skip == STATUS_OK, new_isa = new_threads;
+		for (size_t b = 0; b < i; b++) {
+			const struct cell *before = &plan->cell[b].cell;
+			bool counts = plan->cell[b].skip == STATUS_OK;
+			new_threads = new_threads && !(counts && before->threads == c->threads);
+			new_isa = new_isa && !(counts && !strcmp(before->isa, c->isa));
+		}
+		if (new_threads)
+			text_printf(threads, "%s%u", threads->len ? "," : "", c->threads);
+		if (new_isa)
+			text_printf(isas, "%s%s", isas->len ? "," : "", c->isa);
+	}
+}
+
+/* A run without ceilings is a run all the same. */
+static void measure_ceilings(struct run *run, struct run_facts *facts)
+{
+	struct text threads = { 0 }, isas = { 0 };
+	char error[ERROR_MAX];
+
+	lists_of(&run->plan, &threads, &isas);
+	if (threads.len && isas.len) {
+		run->n_ceilings = ceilings_ask(threads.s, isas.s, run->config, run->ceilings, error);
+		if (!run->n_ceilings)
+			run_event(run, "warning", "%s", error);
+	}
+	facts->ceilings = run->ceilings;
+	facts->n_ceilings = run->n_ceilings;
+	text_free(&threads);
+	text_free(&isas);
+}
+
 static enum run_end carry_out(struct run *run, struct run_record *record, struct run_facts *facts,
                               char *error)
 {
@@ -280,13 +317,14 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 	char path[RUN_PATH_MAX + 32];
 
 	snprintf(path, sizeof path, "%s/topology.xml", run->dir);
+	measure_ceilings(run, facts);
 	facts->calibration_start_ns = (double)sensors_calibrate();
 	if (!runjson_write(run->dir, record, facts, run->error) ||
 	    !topo_export(run->topo, path, run->error) || !reset_cells(run, run->error)) {
 		end = RUN_STOPPED;
 	} else {
 		scratch_make(run->scratch);
-		progress_start(&run->progress, run->config->quiet, (enum color_mode)run->config->color);
+		progress_start(&run->progress, run->config->quiet);
 		end = run_measure(run);
 		progress_stop(&run->progress);
 	}

@@ -11,6 +11,7 @@
 #ifndef HARNESS_RUN_H
 #define HARNESS_RUN_H
 
+#include "ceiling.h"
 #include "plan.h"
 #include "progress.h"
 #include "raw.h"
@@ -44,6 +45,8 @@ struct run {
 	struct plan plan;
 	struct topo *topo;
 	struct topo_info topology;
+	struct ceilings ceilings[CEILINGS_MAX]; /* of the thread counts of the plan */
+	size_t n_ceilings;
 	struct raw raw;
 	struct results results;
 	struct progress progress;

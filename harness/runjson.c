@@ -33,8 +33,8 @@ static json_t *machine_json(const struct run_facts *f)
 {
 	const struct machine *m = f->machine;
 
-	return json_pack("{s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o}",
-	                 "host_id", text_or_null(m->host_id), "cpu_model", text_or_null(m->cpu_model),
+	return json_pack("{s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o s:o}",
+	                 "perf_event_paranoid", int_or_null(m->perf_paranoid), "host_id", text_or_null(m->host_id), "cpu_model", text_or_null(m->cpu_model),
 	                 "cpu_flags", text_or_null(m->cpu_flags), "microcode", text_or_null(m->microcode),
 	                 "hypervisor", text_or_null(m->hypervisor), "os", text_or_null(m->os),
 	                 "kernel", text_or_null(m->kernel), "libc", text_or_null(m->libc),
@@ -213,6 +213,8 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 
 	if (json)
 		json_object_set_new(json, "limits", record_limits());
+	if (json && f->n_ceilings)
+		json_object_set_new(json, "roof", ceilings_json(f->ceilings, f->n_ceilings));
 	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
 	json_decref(json);
 	if (!text)

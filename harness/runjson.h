@@ -6,6 +6,7 @@
 #define HARNESS_RUNJSON_H
 
 #include "build.h"
+#include "ceiling.h"
 #include "machine.h"
 #include "options.h"
 #include "plan.h"
@@ -35,6 +36,8 @@ struct run_facts {
 	const struct machine *machine;
 	const struct build *build;
 	const struct results *results;
+	const struct ceilings *ceilings;
+	size_t n_ceilings;
 	char *const *argv; /* ended by NULL */
 	double calibration_start_ns, calibration_end_ns; /* NAN: not measured */
 };

@@ -28,6 +28,7 @@ static const struct {
 	{ "input", offsetof(struct row_key, input_kind), COLUMN_STR },
 	{ ">batch", offsetof(struct row_key, batch), COLUMN_INT },
 	{ ">heads", offsetof(struct row_key, heads), COLUMN_INT },
+	{ ">kv_heads", offsetof(struct row_key, kv_heads), COLUMN_INT },
 	{ ">d", offsetof(struct row_key, d_head), COLUMN_INT },
 	{ ">d_v", offsetof(struct row_key, d_value), COLUMN_INT },
 	{ ">causal", offsetof(struct row_key, causal), COLUMN_INT },
@@ -180,7 +181,7 @@ static void people_row(struct table_state *t, const struct result *r, const stru
 }
 
 static const char *const program_columns[] = {
-	"cell_id", "variant", "params", ">batch", ">heads", ">n_q", ">n_k", ">d_head", ">d_value",
+	"cell_id", "variant", "params", ">batch", ">heads", ">kv_heads", ">n_q", ">n_k", ">d_head", ">d_value",
 	">causal", "dtype", ">threads", "cache", "isa", "input_kind", ">seed", "status",
 	">time_median_ns", ">time_ci95_lo_ns", ">time_ci95_hi_ns", ">ws_tracked_bytes",
 	">err_impl_rel_fro", ">err_exact_rel_fro", "baseline", ">pairs", ">speedup", ">speedup_ci_lo",
@@ -191,7 +192,7 @@ static void program_row(const struct result *r, const struct summary_row *row,
                         const struct ratio *ratio, const struct result *base, struct grid *grid)
 {
 	const struct row_key *k = &r->key;
-	const int64_t sizes[] = { k->batch, k->heads, k->n_q, k->n_k, k->d_head, k->d_value, k->causal };
+	const int64_t sizes[] = { k->batch, k->heads, k->kv_heads, k->n_q, k->n_k, k->d_head, k->d_value, k->causal };
 
 	grid_cell(grid, "%s", k->cell_id);
 	grid_cell(grid, "%s", k->variant);
@@ -267,14 +268,15 @@ static void footer(const struct table_state *t, struct text *out)
 		axis_text(&t->results->v[0].key, a, value, sizeof value);
 		text_printf(out, " %s=%s", axes[a].name + (axes[a].name[0] == '>'), value);
 	}
-	text_printf(out, ".\nUp to %zu rounds a cell, variants interleaved. Speed-up: over %s, round by round; "
-	                 "within %.3g %% of 1 counts as the same.\n",
-	            rounds, t->config->baseline ? t->config->baseline : "full, or flash where there is no full",
-	            t->margin * 100);
+	text_adds(out, ".\n");
+	if (rounds)
+		text_printf(out, "Up to %zu rounds a cell, variants interleaved. Speed-up: over %s, round by "
+		                 "round; within %.3g %% of 1 counts as the same.\n", rounds,
+		            t->config->baseline ? t->config->baseline : "full, or flash where there is no full",
+		            t->margin * 100);
 	if (t->uncorrected && t->comparisons > 1)
-		text_printf(out, "%zu intervals of speed-ups hold at 95 %% each, not for all %zu together: so "
-		                 "few rounds carry no more (--profile standard has more).\n",
-		            t->uncorrected, t->comparisons);
+		text_printf(out, "%zu intervals of speed-ups hold at 95 %% each, not for all %zu together: that "
+		                 "takes more rounds (--rounds, --profile).\n", t->uncorrected, t->comparisons);
 	if (samples && (double)disturbed > DISTURBED_SHARE * (double)samples)
 		text_printf(out, "%.0f %% of the samples were set aside: other processes use these CPUs; try "
 		                 "--cpus or fewer threads, and see `attnbench doctor`.\n",

@@ -163,6 +163,15 @@ static int64_t difference(int64_t a, int64_t b)
 	return a == NA_INT || b == NA_INT ? NA_INT : a - b;
 }
 
+/* Memory is the roof only where the data comes from it, at a low intensity. */
+static double roof_share(const struct result *r, const struct summary_row *row)
+{
+	bool from_memory = row->working_set_over_llc > 1 &&
+	                   row->intensity_flop_per_byte * r->roof_gbs < r->roof_gflops;
+
+	return from_memory ? row->gbytes_per_s / r->roof_gbs : row->gflops_per_s / r->roof_gflops;
+}
+
 static void put_work(const struct result *r, struct summary_row *row)
 {
 	const struct raw_row *m = &r->memory, *a = &r->accuracy;
@@ -174,11 +183,11 @@ static void put_work(const struct result *r, struct summary_row *row)
 	row->io_bytes = r->io_bytes;
 	row->ws_model_bytes = r->ws_model_bytes;
 	if (row->time_median_ns > 0) {
-		row->gflops_per_s = r->flops_executed / row->time_median_ns;
+		row->gflops_per_s = r->flops_useful / row->time_median_ns;
 		row->gbytes_per_s = r->bytes_model / row->time_median_ns;
 	}
 	if (r->bytes_model > 0)
-		row->intensity_flop_per_byte = r->flops_executed / r->bytes_model;
+		row->intensity_flop_per_byte = r->flops_useful / r->bytes_model;
 
 	row->ws_tracked_bytes = m->ws_tracked_bytes;
 	row->rss_delta_bytes = difference(m->rss_peak_bytes, m->rss_base_bytes);
@@ -187,6 +196,7 @@ static void put_work(const struct result *r, struct summary_row *row)
 	if (r->io_bytes != NA_INT && m->ws_tracked_bytes != NA_INT && r->llc_bytes > 0)
 		row->working_set_over_llc =
 			(double)(r->io_bytes + m->ws_tracked_bytes) / (double)r->llc_bytes;
+	row->roof_share = roof_share(r, row);
 
 	row->err_impl_rel_fro = a->err_impl_rel_fro;
 	row->err_impl_bound = a->err_impl_bound;
@@ -197,6 +207,20 @@ static void put_work(const struct result *r, struct summary_row *row)
 	row->err_rows = a->err_rows;
 	row->entropy_ratio = a->entropy_ratio;
 	row->clamped_rows = a->clamped_rows;
+	row->err_exact_max_rel_row = a->err_exact_max_rel_row;
+	row->err_exact_med_rel_row = a->err_exact_med_rel_row;
+	row->err_cos_left_out = a->err_cos_left_out;
+	row->err_sampling = a->err_sampling;
+	row->err_uniform_rel_fro = a->err_uniform_rel_fro;
+	row->n_eff = a->n_eff;
+	row->weights_rows = a->weights_rows;
+	row->weights_tv = a->weights_tv;
+	row->weights_kl = a->weights_kl;
+	row->weights_kl_rev = a->weights_kl_rev;
+	row->weights_dropped = a->weights_dropped;
+	row->task_accuracy = a->task_accuracy;
+	row->task_chance = a->task_chance;
+	row->task_answers = a->task_answers;
 }
 
 static bool leaks(const struct summary_row *row)

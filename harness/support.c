@@ -13,8 +13,14 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 	static char text[512];
 	const struct attn_variant *v = c->variant;
 	double arg[ATTN_MAX_PARAMS];
+	const char *why;
 
 	*plan = (struct layer_plan){ 0 };
+	if (c->kv_heads < 1 || c->heads % c->kv_heads) {
+		snprintf(text, sizeof text, "kv_heads must divide heads, and %zu does not divide %zu",
+		         c->kv_heads, c->heads);
+		return text;
+	}
 	if (c->batch < 1 || c->heads < 1 || c->n_q < 1 || c->n_k < 1 || c->d < 1 || c->d_v < 1)
 		return "batch, heads, lengths and head sizes must be at least 1";
 	if (c->threads < 1 || c->threads > TEAM_MAX)
@@ -24,14 +30,15 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 	if (c->isa[0] && !attn_kern(c->isa))
 		snprintf(text, sizeof text, "this CPU or this build has no instruction set %s",
 		         c->isa);
-	else if (c->type != ATTN_F32)
-		snprintf(text, sizeof text, "%s is not supported by %s", cell_type_names[c->type],
+	else if (c->kv_heads != c->heads && (flags & ATTN_TIED))
+		snprintf(text, sizeof text, "%s takes its keys from the queries: they cannot be shared",
 		         v->name);
-	else if (c->causal && !(flags & ATTN_CAUSAL))
-		snprintf(text, sizeof text, "%s has no causal form", v->name);
-	else if (!c->causal && !(flags & ATTN_BIDIRECTIONAL))
-		snprintf(text, sizeof text, "%s has only a causal form", v->name);
-	else if (c->n_q != c->n_k && !(flags & ATTN_CROSS))
+	else if (!(flags & (c->causal ? ATTN_CAUSAL : ATTN_BIDIRECTIONAL))) {
+		/* The variant itself may know why there is none. */
+		if ((why = layer_plan(c, plan)))
+			return why;
+		snprintf(text, sizeof text, "%s has %s causal form", v->name, c->causal ? "no" : "only a");
+	} else if (c->n_q != c->n_k && !(flags & ATTN_CROSS))
 		snprintf(text, sizeof text, "%s needs as many keys as queries, not %zu and %zu",
 		         v->name, c->n_k, c->n_q);
 	else if (c->n_q != c->n_k && (flags & ATTN_TIED))

@@ -189,12 +189,6 @@ const char *human_bytes(double bytes, char out[HUMAN_MAX])
 	return human(bytes, 1024, units, 5, out);
 }
 
-const char *human_count(double count, char out[HUMAN_MAX])
-{
-	static const char *const units[] = { "", "k", "M", "G", "T", "P" };
-	return human(count, 1000, units, 6, out);
-}
-
 const char *human_clock(double seconds, char out[HUMAN_MAX])
 {
 	long s = isfinite(seconds) && seconds > 0 && seconds < 1e9 ? lround(seconds) : 0;

@@ -61,11 +61,10 @@ void nearest_offer(struct nearest *nearest, const char *name);
 enum { HINT_MAX = 160 };
 const char *nearest_hint(const struct nearest *nearest, char hint[HINT_MAX]);
 
-/* "61.3 ms", "64.0 MiB", "1.84 G": three significant digits and a unit. */
+/* "61.3 ms", "64.0 MiB": three significant digits and a unit. */
 enum { HUMAN_MAX = 32 };
 const char *human_ns(double ns, char out[HUMAN_MAX]);
 const char *human_bytes(double bytes, char out[HUMAN_MAX]);
-const char *human_count(double count, char out[HUMAN_MAX]);
 /* "3:07" or "1:02:45" for seconds. */
 const char *human_clock(double seconds, char out[HUMAN_MAX]);
 

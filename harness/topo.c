@@ -151,8 +151,6 @@ double topo_quota(void)
 
 void topo_info(const struct topo *topo, struct topo_info *info)
 {
-	hwloc_obj_t node = NULL;
-
 	*info = (struct topo_info){
 		.packages = count(topo, HWLOC_OBJ_PACKAGE),
 		.numa_nodes = count(topo, HWLOC_OBJ_NUMANODE),
@@ -167,8 +165,6 @@ void topo_info(const struct topo *topo, struct topo_info *info)
 		.synthetic = !topo->ours,
 	};
 	info->llc_bytes = info->l3_bytes ? info->l3_bytes : info->l2_bytes ? info->l2_bytes : info->l1d_bytes;
-	while ((node = hwloc_get_next_obj_by_type(topo->hw, HWLOC_OBJ_NUMANODE, node)))
-		info->memory_bytes += (size_t)node->attr->numanode.local_memory;
 	info->effective_cpus = info->quota > 0 && info->quota < info->pus ? info->quota : info->pus;
 }
 

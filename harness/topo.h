@@ -20,7 +20,6 @@ struct topo_info {
 	unsigned smt;           /* hardware threads of the largest core */
 	size_t l1d_bytes, l2_bytes, l3_bytes; /* of one cache; 0: unknown */
 	size_t llc_bytes;       /* the last level that is there */
-	size_t memory_bytes;    /* of all NUMA nodes; 0: unknown */
 	double quota;           /* CPUs that the cgroup grants; 0: no limit */
 	double effective_cpus;  /* min(pus, quota) */
 	const char *hwloc_version;

@@ -12,6 +12,7 @@
 bool list_verb(const struct config *config, struct text *out, char *error);
 bool plan_verb(const struct config *config, struct text *out, char *error);
 bool show_verb(const struct config *config, struct text *out, char *error);
+bool roof_verb(const struct config *config, struct text *out, char *error);
 bool doctor_verb(const struct config *config, struct text *out, char *error);
 
 /* As above; *failures counts the properties that do not hold. */

@@ -63,6 +63,12 @@ void outcome_clear(struct outcome *out)
 	out->err_exact_cos = out->err_exact_nmse_u = (double)NAN;
 	out->entropy_ratio = out->clamped_rows = (double)NAN;
 	out->err_rows = out->io_bytes = -1;
+	out->err_exact_max_rel_row = out->err_exact_med_rel_row = (double)NAN;
+	out->err_sampling = out->err_uniform_rel_fro = out->n_eff = (double)NAN;
+	out->weights_tv = out->weights_kl = (double)NAN;
+	out->weights_kl_rev = out->weights_dropped = (double)NAN;
+	out->task_accuracy = out->task_chance = (double)NAN;
+	out->err_cos_left_out = out->weights_rows = out->task_answers = -1;
 	out->flops_useful = out->flops_executed = (double)NAN;
 	out->pairs_executed = out->bytes_model = (double)NAN;
 }

@@ -156,6 +156,21 @@ static enum stop_reason decide(const struct run *run, const struct result *r)
 	return STOP_NONE;
 }
 
+/* The caches, and the ceilings of as many threads on that instruction set. */
+static struct row_machine machine_of(const struct run *run, const struct cell *cell)
+{
+	struct row_machine m = { .llc_bytes = (int64_t)run->topology.llc_bytes, .roof_gflops = NAN, .roof_gbs = NAN };
+
+	for (size_t i = 0; i < run->n_ceilings; i++) {
+		const struct ceilings *c = &run->ceilings[i];
+		if (c->threads == cell->threads && !strcmp(c->isa, cell->isa)) {
+			m.roof_gflops = c->fma_gflops;
+			m.roof_gbs = c->read_gbs[LEVEL_DRAM];
+		}
+	}
+	return m;
+}
+
 /* The last decision goes with the rows it rests on. */
 static bool keep_outcome(struct run *run, size_t i, const struct job *job, const struct outcome *out,
                          enum run_end *end)
@@ -164,7 +179,8 @@ static bool keep_outcome(struct run *run, size_t i, const struct job *job, const
 	char params[CELL_PARAMS_MAX];
 	const struct result *before = result_of(run, i);
 	enum stop_reason stop = before ? before->stop : STOP_NONE;
-	size_t n = rows_from_outcome(job, out, run->run_id, (int64_t)run->topology.llc_bytes, params, rows);
+	struct row_machine machine = machine_of(run, &job->cell);
+	size_t n = rows_from_outcome(job, out, run->run_id, &machine, params, rows);
 
 	if (stop == STOP_RUN_BUDGET)
 		stop = STOP_NONE;

@@ -45,19 +45,24 @@ bool worker_check(struct worker *w)
 {
 	const struct layer *l = &w->layer;
 	const struct cell *c = &l->cell;
-	size_t n = l->plan.total * c->n_q * c->d_v, row = c->n_q * c->d_v;
+	float row[4096];
+	size_t part = c->d_v < 4096 ? c->d_v : 4096;
 
 	if (!arena_check(&w->arena))
 		return worker_end(w, STATUS_BAD_OUTPUT, "%s %s", c->variant->name,
 		                  w->arena.message);
 	if (layer_hash_inputs(l) != w->input_hash)
 		return worker_end(w, STATUS_BAD_OUTPUT, "%s changed its inputs", c->variant->name);
-	size_t i = first_nonfinite(l->out, n);
-	if (i < n)
-		return worker_end(w, STATUS_BAD_OUTPUT,
-		                  "the output is %g at batch %zu, head %zu, query %zu, channel %zu",
-		                  (double)l->out[i], i / row / c->heads, i / row % c->heads,
-		                  i % row / c->d_v, i % c->d_v);
+	for (size_t g = 0; g < l->plan.total; g++) {
+		for (size_t i = 0; i < c->n_q; i++) {
+			attn_widen(l->kern, c->type, row, layer_out(l, g, i), part);
+			size_t e = first_nonfinite(row, part);
+			if (e < part)
+				return worker_end(w, STATUS_BAD_OUTPUT,
+				                  "the output is %g at batch %zu, head %zu, query %zu, channel %zu",
+				                  (double)row[e], g / c->heads, g % c->heads, i, e);
+		}
+	}
 	return true;
 }
 

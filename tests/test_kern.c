@@ -5,7 +5,8 @@
  * are derived, not tuned: a sum of n products in any order is within n u of
  * the sum of their magnitudes (Higham, Accuracy and Stability, 3.1).
  *
- * The seed is printed; KERN_SEED=n repeats a run. */
+ * The seed is printed; KERN_SEED=n repeats a run. With --bench: what each slot
+ * costs, its share of the FMA peak, its factor over the scalar definition. */
 #include "../attention/kernels/kern.h"
 
 #include "../attention/attn.h"
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -567,13 +569,169 @@ static const struct {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-int main(void)
+/* ---- `test_kern --bench`: what each slot costs ---- */
+
+struct bench {
+	const struct kern *kern;
+	float *x, *y, *z; /* 64 x 128 floats each, in L1 or L2 */
+	struct kern_tile tile;
+	uint32_t index[96];
+};
+
+enum { BENCH_FLOATS = 128 * 128, BENCH_D = 64, BENCH_ROWS = 64, BENCH_N = 2048 };
+
+static void bench_fma(struct bench *b) { b->x[0] = b->kern->fma_rounds(256); }
+static void bench_sum(struct bench *b) { b->y[0] = b->kern->sum(b->x, BENCH_N); }
+static void bench_max(struct bench *b) { b->y[0] = b->kern->max(b->x, BENCH_N); }
+static void bench_dot(struct bench *b) { b->z[0] = b->kern->dot(b->x, b->y, BENCH_N); }
+static void bench_axpy(struct bench *b) { b->kern->axpy(b->y, 1e-30f, b->x, BENCH_N); }
+static void bench_exp(struct bench *b) { b->z[0] = b->kern->exp_shift(b->y, b->x, 1, BENCH_N); }
+static void bench_elu(struct bench *b) { b->kern->elu1(b->y, b->x, BENCH_N); }
+static void bench_mm(struct bench *b)
+{
+	b->kern->mm(b->z, BENCH_D, b->x, BENCH_D, 1, b->y, BENCH_D, BENCH_ROWS, BENCH_D, BENCH_D, true);
+}
+static void bench_transpose(struct bench *b)
+{
+	b->kern->transpose(b->y, BENCH_ROWS, b->x, BENCH_D, BENCH_ROWS, BENCH_D);
+}
+static void bench_rows_dot(struct bench *b) { b->kern->rows_dot(b->z, b->x, BENCH_D, BENCH_ROWS, b->y, BENCH_D); }
+static void bench_gather(struct bench *b)
+{
+	b->kern->gather_sum(b->z, BENCH_D, b->x, BENCH_D, b->index, b->y, 64);
+}
+static void bench_load(struct bench *b) { b->kern->tile_load(&b->tile, b->x, BENCH_D, b->kern->lanes, 0.1f); }
+static void bench_step(struct bench *b)
+{
+	b->kern->tile_step(&b->tile, b->x, BENCH_D, b->y, BENCH_D, b->kern->block, NULL, NULL);
+}
+static void bench_store(struct bench *b) { b->kern->tile_store(&b->tile, b->z, BENCH_D, NULL, b->kern->lanes); }
+static void bench_scores(struct bench *b) { b->kern->tile_scores(&b->tile, b->x, BENCH_D, 96, b->z); }
+
+/* FLOP of a call where that is the measure, else elements. */
+static double bench_work(const struct bench *b, size_t i)
+{
+	double lanes = (double)b->kern->lanes, block = (double)b->kern->block;
+	const double work[] = {
+		256.0 * (double)b->kern->fma_flops, 4 * block * lanes * BENCH_D, 2 * 96 * lanes * BENCH_D,
+		2.0 * BENCH_ROWS * BENCH_D * BENCH_D, 2.0 * BENCH_ROWS * BENCH_D, 2.0 * 64 * BENCH_D,
+		lanes * BENCH_D, lanes * BENCH_D, BENCH_ROWS * BENCH_D, BENCH_N, BENCH_N, BENCH_N, BENCH_N, BENCH_N,
+		BENCH_N,
+	};
+
+	return work[i];
+}
+
+static const struct {
+	const char *name;
+	void (*run)(struct bench *);
+	bool flops;
+} benches[] = {
+	{ "fma_rounds", bench_fma, true },   { "tile_step", bench_step, true },
+	{ "tile_scores", bench_scores, true }, { "mm 64x64x64", bench_mm, true },
+	{ "rows_dot 64x64", bench_rows_dot, true }, { "gather_sum 64x64", bench_gather, true },
+	{ "tile_load", bench_load, false },  { "tile_store", bench_store, false },
+	{ "transpose 64x64", bench_transpose, false }, { "sum 2048", bench_sum, false },
+	{ "max 2048", bench_max, false },    { "dot 2048", bench_dot, false },
+	{ "axpy 2048", bench_axpy, false },  { "exp_shift 2048", bench_exp, false },
+	{ "elu1 2048", bench_elu, false },
+};
+enum { BENCHES = sizeof benches / sizeof *benches };
+
+static double now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* The least of 30 batches of about 1 ms. */
+static double bench_ns(struct bench *b, void (*run)(struct bench *))
+{
+	size_t calls = 1;
+	double best = INFINITY;
+
+	for (double took = 0; took < 5e5; calls *= 2) {
+		double begin = now_ns();
+		for (size_t i = 0; i < calls; i++)
+			run(b);
+		took = now_ns() - begin;
+	}
+	for (int r = 0; r < 30; r++) {
+		double begin = now_ns();
+		for (size_t i = 0; i < calls; i++)
+			run(b);
+		best = fmin(best, (now_ns() - begin) / (double)calls);
+	}
+	return best;
+}
+
+static struct bench bench_new(const struct kern *kern)
+{
+	struct bench b = { .kern = kern };
+	float **all[] = { &b.x, &b.y, &b.z };
+	size_t lanes = kern->lanes;
+
+	for (size_t a = 0; a < 3; a++) {
+		/* Starts a third of a page apart: a load that follows a store to the
+		 * same offset of another page waits for it. */
+		*all[a] = (float *)aligned_alloc(4096, (BENCH_FLOATS + 1024) * sizeof(float)) + a * 336;
+		for (size_t i = 0; i < BENCH_FLOATS; i++)
+			(*all[a])[i] = draw(1);
+	}
+	for (size_t i = 0; i < 96; i++)
+		b.index[i] = (uint32_t)(i * 37 % 64);
+	b.tile = (struct kern_tile){ .d = BENCH_D, .d_v = BENCH_D, .turns = 1 };
+	b.tile.q = aligned_alloc(64, (2 * BENCH_D + 2 + kern->block + 16) * lanes * sizeof(float));
+	b.tile.acc = b.tile.q + BENCH_D * lanes;
+	b.tile.max = b.tile.acc + BENCH_D * lanes;
+	b.tile.sum = b.tile.max + lanes;
+	b.tile.p = b.tile.sum + lanes;
+	kern->tile_load(&b.tile, b.x, BENCH_D, lanes, 0.1f);
+	return b;
+}
+
+static int bench_all(void)
+{
+	double scalar[BENCHES], scalar_work[BENCHES];
+	struct bench b = bench_new(attn_kern("scalar"));
+
+	for (size_t i = 0; i < BENCHES; i++) {
+		scalar[i] = bench_ns(&b, benches[i].run);
+		scalar_work[i] = bench_work(&b, i);
+	}
+	printf("%-8s %-18s %10s %10s %8s %10s\n", "isa", "slot", "ns", "G/s", "of peak", "x scalar");
+	for (const char *const *isa = attn_isa_names(); *isa; isa++) {
+		if (!attn_kern(*isa))
+			continue;
+		double peak = 0;
+		b = bench_new(attn_kern(*isa));
+		for (size_t i = 0; i < BENCHES; i++) {
+			double ns = bench_ns(&b, benches[i].run), rate = bench_work(&b, i) / ns;
+			peak = i == 0 ? rate : peak;
+			printf("%-8s %-18s %10.1f %10.2f ", *isa, benches[i].name, ns, rate);
+			if (benches[i].flops)
+				printf("%7.1f%%", 100 * rate / peak);
+			else
+				printf("%8s", "");
+			printf(" %10.1f\n", rate * scalar[i] / scalar_work[i]);
+		}
+	}
+	puts("G/s: GFLOP/s where a share of the peak is given, else 1e9 elements a second.");
+	return 0;
+}
+
+int main(int argc, char **argv)
 {
 	struct CMUnitTest tests[8 * CASES];
 	char names[8 * CASES][64];
 	size_t n = 0;
 	const char *given = getenv("KERN_SEED");
 
+	attn_flush_subnormals();
+	if (argc > 1 && !strcmp(argv[1], "--bench"))
+		return bench_all();
 	seed = given ? strtoull(given, NULL, 10) : 20260101;
 	printf("KERN_SEED=%llu\n", (unsigned long long)seed);
 	for (const char *const *isa = attn_isa_names(); *isa; isa++) {

@@ -298,7 +298,7 @@ static void test_random_orders(void **state)
 /* Ids follow the fields, not the order in which they were given. */
 static void test_identity(void **state)
 {
-	struct cell a = { .variant = attn_find("flash"), .batch = 1, .heads = 1, .n_q = 4, .n_k = 4,
+	struct cell a = { .variant = attn_find("flash"), .batch = 1, .heads = 1, .kv_heads = 1, .n_q = 4, .n_k = 4,
 		          .d = 8, .d_v = 8, .threads = 1, .isa = "scalar", .input = "gauss:sigma=1" };
 	char params[CELL_PARAMS_MAX];
 

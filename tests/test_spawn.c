@@ -56,7 +56,7 @@ static struct job job_for(const char *variant, enum pass pass)
 	for (size_t i = 0; c->variant->params && c->variant->params[i].name; i++)
 		c->arg[i] = c->variant->params[i].def;
 	c->batch = 1;
-	c->heads = 2;
+	c->heads = c->kv_heads = 2;
 	c->n_q = c->n_k = 96;
 	c->d = c->d_v = 16;
 	c->threads = 1;
@@ -159,7 +159,7 @@ static void test_threads(void **state)
 	for (unsigned threads = 1; threads <= 5; threads++) {
 		struct job job = job_for("flash", PASS_ACCURACY);
 		job.cell.threads = threads;
-		job.cell.heads = 3;
+		job.cell.heads = job.cell.kv_heads = 3;
 		run(&job);
 		expect(STATUS_OK, "");
 		job.pass = PASS_TIME;
@@ -196,7 +196,7 @@ static void test_memory(void **state)
 	struct job job = job_for("full", PASS_MEMORY);
 
 	job.cell.n_q = job.cell.n_k = 2048;
-	job.cell.heads = 1;
+	job.cell.heads = job.cell.kv_heads = 1;
 	run(&job);
 	expect(STATUS_OK, "");
 	int64_t scores = 4 * 2048 * 2048;
@@ -272,9 +272,9 @@ static void test_unsupported(void **state)
 	run(&job);
 	expect(STATUS_UNSUPPORTED, "faulty has no causal form");
 	job = job_for("full", PASS_TIME);
-	job.cell.type = ATTN_F16;
+	job.cell.kv_heads = 3;
 	run(&job);
-	expect(STATUS_UNSUPPORTED, "f16 is not supported by full");
+	expect(STATUS_UNSUPPORTED, "kv_heads");
 	job = job_for("full", PASS_TIME);
 	strcpy(job.cell.input, "gaus:sigma=1");
 	run(&job);
@@ -407,7 +407,7 @@ static void test_bad_output(void **state)
 			if (table[i].accuracy_only && pass != PASS_ACCURACY)
 				continue;
 			/* One head: the one past its end is past the end of all. */
-			job.cell.heads = 1;
+			job.cell.heads = job.cell.kv_heads = 1;
 			run(&job);
 			expect(STATUS_BAD_OUTPUT, table[i].message);
 			assert_int_equal(out.exit_code, 0);

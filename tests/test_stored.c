@@ -49,7 +49,7 @@ static int remove_dir(void **state)
 /* A tensor whose element i is base + i, of a shape ended by 0. */
 static void store(char name, float base, const size_t *dim)
 {
-	char path[128], error[NPY_ERROR_MAX];
+	char path[128], error[DATA_ERROR_MAX];
 	size_t rank = 0, count = 1;
 	float x[MAX];
 

@@ -29,7 +29,7 @@ static void make_row(struct raw_row *row, const char *variant, int64_t n, const 
 	row->key.variant = variant;
 	row->key.family = "exact";
 	row->key.params = "";
-	row->key.batch = row->key.heads = 1;
+	row->key.batch = row->key.heads = row->key.kv_heads = 1;
 	row->key.n_q = row->key.n_k = n;
 	row->key.d_head = row->key.d_value = 64;
 	row->key.causal = 0;
@@ -275,8 +275,11 @@ static void test_memory(void **state)
 	row.rss_resolution_bytes = 262144;
 	row.io_bytes = 500000;
 	row.llc_bytes = 3000000;
-	row.flops_executed = 6e6;
+	row.flops_useful = 6e6;
+	row.flops_executed = 8e6;
 	row.bytes_model = 2e6;
+	row.roof_gflops = 100;
+	row.roof_gbs = 20;
 	add(&results, &row);
 	struct summary_row s = summary_of(&results, "full");
 	assert_int_equal(s.rss_delta_bytes, 900000);
@@ -293,6 +296,31 @@ static void test_memory(void **state)
 	add(&results, &row);
 	assert_string_equal(summary_of(&results, "leak").flags, "mem_leakpath");
 	results_free(&results);
+}
+
+/* 1 s a call: 50 GFLOP against a peak of 100 and, where 60 GB come from memory at
+ * an intensity below the ridge, 60 GB/s against 80. */
+static void test_roof(void **state)
+{
+	const double second = 1e9;
+	struct raw_row row;
+
+	(void)state;
+	for (int large = 0; large < 2; large++) {
+		struct results results = { 0 };
+		make_row(&row, "full", 256, "memory");
+		row.ws_tracked_bytes = 0;
+		row.io_bytes = large ? 4000000 : 2000000;
+		row.llc_bytes = 3000000;
+		row.flops_useful = row.flops_executed = 50e9;
+		row.bytes_model = 60e9;
+		row.roof_gflops = 100;
+		row.roof_gbs = 80;
+		add(&results, &row);
+		add_round(&results, "full", 0, &second, NULL, 1);
+		assert_true(fabs(summary_of(&results, "full").roof_share - (large ? 0.75 : 0.5)) < 1e-12);
+		results_free(&results);
+	}
 }
 
 static struct ratio ratio_of(const struct results *results, const char *base, const char *cell,
@@ -429,7 +457,8 @@ int main(void)
 		cmocka_unit_test(test_rounds),    cmocka_unit_test(test_few_rounds),
 		cmocka_unit_test(test_disturbed), cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_statuses),  cmocka_unit_test(test_reset),
-		cmocka_unit_test(test_memory),    cmocka_unit_test(test_ratio),
+		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_roof),    cmocka_unit_test(test_ratio),
 		cmocka_unit_test(test_unpaired_rounds), cmocka_unit_test(test_baseline),
 		cmocka_unit_test(test_file),      cmocka_unit_test(test_many_cells),
 	};

@@ -197,7 +197,7 @@ static struct attn_variant probe = {
 
 static void run_layer(size_t batch, size_t heads, unsigned threads, bool parallel)
 {
-	struct cell cell = { .variant = &probe, .batch = batch, .heads = heads, .n_q = 5, .n_k = 7,
+	struct cell cell = { .variant = &probe, .batch = batch, .heads = heads, .kv_heads = heads, .n_q = 5, .n_k = 7,
 	                     .d = 3, .d_v = 2, .threads = threads, .seed = 5 };
 	size_t total = batch * heads, team_heads = parallel ? total % threads : 0;
 	struct layer_plan plan;
@@ -226,7 +226,7 @@ static void run_layer(size_t batch, size_t heads, unsigned threads, bool paralle
 	struct attn_stats stats[MANY] = { { 0 } };
 	layer.stats = stats;
 	for (size_t g = 0; g < total; g++)
-		layer.q[g * 15] = (float)g;
+		*(float *)layer_q(&layer, g, 0) = (float)g;
 	uint64_t inputs = layer_hash_inputs(&layer);
 	layer_run(&layer);
 	assert_true(arena_check(&arena));
@@ -238,7 +238,7 @@ static void run_layer(size_t batch, size_t heads, unsigned threads, bool paralle
 		assert_int_equal(seen.ranks[g], members);
 		assert_int_equal(seen.size[g], members);
 		for (size_t i = 0; i < 10; i++)
-			assert_true(layer.out[g * 10 + i] == (float)g);
+			assert_true(((float *)layer_out(&layer, g, 0))[i] == (float)g);
 		pairs += (double)members;
 	}
 	for (size_t r = 0; r < threads; r++)
@@ -263,7 +263,7 @@ static void test_heads(void **state)
 static void test_allocations_refused(void **state)
 {
 	(void)state;
-	struct cell cell = { .variant = &probe, .batch = 1, .heads = 3, .n_q = 5, .n_k = 7, .d = 3,
+	struct cell cell = { .variant = &probe, .batch = 1, .heads = 3, .kv_heads = 3, .n_q = 5, .n_k = 7, .d = 3,
 	                     .d_v = 2, .threads = 2, .seed = 5 };
 	struct layer_plan plan;
 	struct layer layer;
@@ -304,7 +304,7 @@ static void refused(struct cell cell, const char *reason)
 static void test_refusals(void **state)
 {
 	(void)state;
-	const struct cell good = { .variant = &probe, .batch = 1, .heads = 1, .n_q = 5, .n_k = 7, .d = 3,
+	const struct cell good = { .variant = &probe, .batch = 1, .heads = 1, .kv_heads = 1, .n_q = 5, .n_k = 7, .d = 3,
 	                           .d_v = 2, .threads = 1 };
 	struct cell c = good;
 
@@ -313,8 +313,14 @@ static void test_refusals(void **state)
 	c.causal = true;
 	refused(c, "probe has no causal form");
 	c = good;
-	c.type = ATTN_BF16;
-	refused(c, "bf16 is not supported by probe");
+	c.heads = 6;
+	c.kv_heads = 4;
+	refused(c, "kv_heads");
+	c.kv_heads = 2;
+	refused(c, NULL);
+	probe.flags |= ATTN_TIED;
+	refused(c, "cannot be shared");
+	probe.flags = ATTN_BIDIRECTIONAL | ATTN_CROSS;
 	c = good;
 	c.n_k = 13;
 	refused(c, "bad luck");
@@ -331,7 +337,7 @@ static void test_refusals(void **state)
 	c.n_q = SIZE_MAX / 2;
 	refused(c, "too large");
 	c.n_q = 5;
-	c.batch = c.heads = SIZE_MAX / 2;
+	c.batch = c.heads = c.kv_heads = SIZE_MAX / 2;
 	refused(c, "too large");
 	c = good;
 	probe.flags = ATTN_CAUSAL | ATTN_CROSS;

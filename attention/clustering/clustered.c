@@ -272,7 +272,7 @@ const struct attn_variant attn_clustered = {
 	           "costs more than attention.",
 	.flags = ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |
 	         ATTN_KPERM | ATTN_KSHIFT | ATTN_RANDOM | ATTN_LOGITS,
-	.impl_bound = 5e-6f, /* sums over all n keys, as small as 1/sqrt n */
+	.impl_bound = 2e-6f,
 	.limit = "topk_keys=n",
 	.cases = cases,
 	.params = params,

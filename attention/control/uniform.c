@@ -16,17 +16,12 @@
 
 enum { BLOCK = 64 };
 
-static size_t padded(size_t n)
-{
-	return (n + 15) / 16 * 16;
-}
-
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
 	(void)arg;
-	p->shared = ranks * padded(s->d_v) * sizeof(float);
-	p->scratch = 2 * padded(s->d_v) * sizeof(float);
+	p->shared = ranks * work_padded(s->d_v) * sizeof(float);
+	p->scratch = 2 * work_padded(s->d_v) * sizeof(float);
 	p->flops_useful = (double)(s->n_q + s->n_k) * (double)s->d_v; /* sums, divisions */
 	p->flops_executed = p->flops_useful + (s->causal && ranks > 1 ? (double)(s->n_k * s->d_v) : 0);
 	p->pairs = work_visible_pairs(s);
@@ -91,7 +86,7 @@ static void store(const struct attn_call *c, const struct sum *sum, size_t i, si
 static void forward(const struct attn_call *c, struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
-	size_t size = team->size, rank = team->rank, ld = padded(s->d_v);
+	size_t size = team->size, rank = team->rank, ld = work_padded(s->d_v);
 	size_t i0 = s->n_q * rank / size, i1 = s->n_q * (rank + 1) / size;
 	size_t j0 = s->causal ? seen_before(s, i0) : s->n_k * rank / size;
 	size_t j1 = s->causal ? seen_before(s, i1) : s->n_k * (rank + 1) / size;

@@ -3,6 +3,7 @@
  * Sums of features: bidirectional, causal by chunks, with decay, over a team. */
 #include "feature.h"
 
+#include "half.h"
 #include "work.h"
 
 #include <string.h>
@@ -43,6 +44,7 @@ struct work {
 	float *phi, *psi, *psi_t, *near; /* chunk x D, same, D x chunk, chunk x chunk */
 	float *den, *near_den, *ones;    /* chunk each */
 	float *power;                    /* decay^0 .. decay^chunk */
+	float *x, *v, *o; /* half precision: a chunk of q or k, of v, of out as f32 */
 };
 
 static size_t state_floats(const struct attn_shape *s, const struct feature_map *map)
@@ -55,7 +57,8 @@ static size_t scratch_floats(const struct attn_shape *s, const struct feature_ma
 	size_t chunk = chunk_of(s, map), ld = padded(map->dim);
 
 	return state_floats(s, map) + 2 * chunk * ld + ld * padded(chunk) + chunk * padded(chunk) +
-	       3 * padded(chunk) + padded(chunk + 1);
+	       3 * padded(chunk) + padded(chunk + 1) +
+	       (s->type == ATTN_F32 ? 0 : chunk * (padded(s->d) + 2 * padded(s->d_v)));
 }
 
 static struct state state_at(const struct attn_shape *s, const struct feature_map *map, float *mem)
@@ -98,7 +101,10 @@ static struct work work_init(const struct attn_call *c, const struct feature_map
 	w.den = at += w.chunk * padded(w.chunk);
 	w.near_den = at += padded(w.chunk);
 	w.ones = at += padded(w.chunk);
-	w.power = at + padded(w.chunk);
+	w.power = at += padded(w.chunk);
+	w.x = at += padded(w.chunk + 1);
+	w.v = at += w.chunk * padded(c->shape->d);
+	w.o = at + w.chunk * w.ld_v;
 	for (size_t i = 0; i < w.chunk; i++)
 		w.ones[i] = 1;
 	for (size_t i = 0; i <= w.chunk; i++)
@@ -118,26 +124,84 @@ static double norm_flops(const struct work *w, size_t rows)
 	return w->map->normalise ? (double)(rows * w->dim) : 0;
 }
 
-static const float *row(const void *base, size_t ld, size_t i)
+/* Rows as f32, in place or in a buffer. */
+struct rows {
+	float *x;
+	size_t ld;
+};
+
+static struct rows rows_of(const struct work *w, const void *base, size_t ld, size_t i0, size_t rows,
+                           size_t cols, float *buffer)
 {
-	return (const float *)base + i * ld;
+	enum attn_type type = w->c->shape->type;
+	const void *at = half_row(type, base, ld, i0);
+
+	if (type == ATTN_F32)
+		return (struct rows){ (float *)(uintptr_t)at, ld };
+	half_widen(w->c->kern, type, buffer, cols, at, ld, rows, cols);
+	return (struct rows){ buffer, cols };
 }
 
 static void load_queries(const struct work *w, size_t i0, size_t rows)
 {
 	const struct attn_call *c = w->c;
+	struct rows q = rows_of(w, c->q, c->ldq, i0, rows, c->shape->d, w->x);
 
-	w->map->query(c, row(c->q, c->ldq, i0), c->ldq, rows, i0, w->phi, w->ld);
+	w->map->query(c, q.x, q.ld, rows, i0, w->phi, w->ld);
 	count(w, (double)rows * w->map->map_flops);
 }
 
-/* Features, or exponents of features, of keys into psi. */
+/* Features, or exponents of features, of keys into psi; their values are at hand. */
 static void load_keys(const struct work *w, size_t j0, size_t rows)
 {
 	const struct attn_call *c = w->c;
+	struct rows k = rows_of(w, c->k, c->ldk, j0, rows, c->shape->d, w->x);
 
-	w->map->key(c, row(c->k, c->ldk, j0), c->ldk, rows, j0, w->psi, w->ld);
+	w->map->key(c, k.x, k.ld, rows, j0, w->psi, w->ld);
+	if (c->shape->type != ATTN_F32)
+		rows_of(w, c->v, c->ldv, j0, rows, c->shape->d_v, w->v);
 	count(w, (double)rows * w->map->map_flops);
+}
+
+/* Values of the keys loaded last, the first of which is j0. */
+static struct rows values(const struct work *w, size_t j0)
+{
+	const struct attn_call *c = w->c;
+
+	if (c->shape->type == ATTN_F32)
+		return (struct rows){ (float *)(uintptr_t)c->v + j0 * c->ldv, c->ldv };
+	return (struct rows){ w->v, c->shape->d_v };
+}
+
+/* Where the output of the queries loaded last, from i0 on, is made ... */
+static struct rows output(const struct work *w, size_t i0)
+{
+	const struct attn_call *c = w->c;
+
+	if (c->shape->type == ATTN_F32)
+		return (struct rows){ (float *)c->out + i0 * c->ldo, c->ldo };
+	return (struct rows){ w->o, c->shape->d_v };
+}
+
+/* ... and goes from there. */
+static void finish(const struct work *w, size_t i0, size_t rows)
+{
+	const struct attn_call *c = w->c;
+	enum attn_type type = c->shape->type;
+
+	if (type != ATTN_F32)
+		half_narrow(c->kern, type, (char *)c->out + i0 * c->ldo * half_element_bytes(type), c->ldo,
+		            w->o, c->shape->d_v, rows, c->shape->d_v);
+}
+
+/* A stretch of q, k, v or out that is needed soon. */
+static void fetch(const struct work *w, struct kern_fetch *f, size_t which, const void *x, size_t ld,
+                  size_t from, size_t rows)
+{
+	enum attn_type type = w->c->shape->type;
+
+	f->from[which] = half_row(type, x, ld, from);
+	f->bytes[which] = rows * ld * half_element_bytes(type);
 }
 
 /* ---- the state ---- */
@@ -211,12 +275,11 @@ static void absorb(const struct work *w, size_t j0, size_t rows)
 	size_t d_v = c->shape->d_v;
 
 	/* The chunk after the next: its turn comes too soon after this product. */
-	const struct kern_fetch next = {
-		.from = { row(c->k, c->ldk, j0 + 2 * rows), row(c->v, c->ldv, j0 + 2 * rows) },
-		.bytes = { rows * c->ldk * sizeof(float), rows * c->ldv * sizeof(float) },
-	};
-	c->kern->mm_fetch(w->state.s, w->ld_v, w->psi, 1, w->ld, row(c->v, c->ldv, j0), c->ldv, w->dim,
-	                  d_v, rows, true, &next);
+	struct kern_fetch next;
+	struct rows v = values(w, j0);
+	fetch(w, &next, 0, c->k, c->ldk, j0 + 2 * rows, rows);
+	fetch(w, &next, 1, c->v, c->ldv, j0 + 2 * rows, rows);
+	c->kern->mm_fetch(w->state.s, w->ld_v, w->psi, 1, w->ld, v.x, v.ld, w->dim, d_v, rows, true, &next);
 	if (w->map->normalise || w->map->kind == FEATURE_CHANNEL)
 		c->kern->rows_add(w->state.z, w->psi, w->ld, rows, w->dim);
 	count(w, 2.0 * (double)(rows * w->dim * d_v) + norm_flops(w, rows));
@@ -283,7 +346,8 @@ static void divide(const struct work *w, size_t i0, size_t rows)
 	const struct attn_call *c = w->c;
 
 	for (size_t r = 0; w->map->normalise && r < rows; r++) {
-		float *out = (float *)c->out + (i0 + r) * c->ldo, by = divisor(w, i0 + r, w->den[r]);
+		struct rows o = output(w, i0);
+		float *out = o.x + r * o.ld, by = divisor(w, i0 + r, w->den[r]);
 		if (by == 0)
 			memset(out, 0, c->shape->d_v * sizeof *out);
 		else
@@ -299,25 +363,35 @@ static void read_state(const struct work *w, size_t i0, size_t rows, bool accumu
 	const struct attn_call *c = w->c;
 	size_t d_v = c->shape->d_v;
 
-	const struct kern_fetch next = {
-		.from = { row(c->q, c->ldq, i0 + 2 * rows), row(c->out, c->ldo, i0 + 2 * rows) },
-		.bytes = { rows * c->ldq * sizeof(float), rows * c->ldo * sizeof(float) },
-	};
-	c->kern->mm_fetch((float *)c->out + i0 * c->ldo, c->ldo, w->phi, w->ld, 1, w->state.s,
-	                  w->ld_v, rows, d_v, w->dim, accumulate, &next);
+	struct kern_fetch next;
+	struct rows o = output(w, i0);
+	fetch(w, &next, 0, c->q, c->ldq, i0 + 2 * rows, rows);
+	fetch(w, &next, 1, c->out, c->ldo, i0 + 2 * rows, rows);
+	c->kern->mm_fetch(o.x, o.ld, w->phi, w->ld, 1, w->state.s, w->ld_v, rows, d_v, w->dim, accumulate,
+	                  &next);
 	if (w->map->normalise)
 		c->kern->rows_dot(w->den, w->phi, w->ld, rows, w->state.z, w->dim);
 	count(w, 2.0 * (double)(rows * w->dim * d_v) + 2 * norm_flops(w, rows));
 }
 
+/* FLOP of the weight of one pair within a chunk. */
+static double pair_flops(const struct feature_map *map)
+{
+	return map->near ? map->near_flops : 2 * (double)map->dim;
+}
+
 /* near = phi psi^T for the chunk, times gamma^|r - s|, hidden keys zero. */
-static void weigh_near(const struct work *w, size_t rows, bool both_sides)
+static void weigh_near(const struct work *w, size_t i0, size_t j0, size_t rows, bool both_sides)
 {
 	const struct kern *kern = w->c->kern;
 	size_t ld = padded(w->chunk);
 
-	kern->transpose(w->psi_t, ld, w->psi, w->ld, rows, w->dim);
-	kern->mm(w->near, ld, w->phi, w->ld, 1, w->psi_t, ld, rows, rows, w->dim, false);
+	if (w->map->near) {
+		w->map->near(w->c, i0, j0, rows, w->near, ld, w->psi_t);
+	} else {
+		kern->transpose(w->psi_t, ld, w->psi, w->ld, rows, w->dim);
+		kern->mm(w->near, ld, w->phi, w->ld, 1, w->psi_t, ld, rows, rows, w->dim, false);
+	}
 	for (size_t r = 0; r < rows; r++) {
 		float *a = w->near + r * ld;
 		size_t end = both_sides ? rows : r + 1;
@@ -325,7 +399,7 @@ static void weigh_near(const struct work *w, size_t rows, bool both_sides)
 			a[s] *= w->power[s < r ? r - s : s - r];
 		memset(a + end, 0, (rows - end) * sizeof *a);
 	}
-	count(w, 2.0 * (double)(rows * rows * w->dim));
+	count(w, (double)(rows * rows) * pair_flops(w->map));
 }
 
 /* out += near v; den += row sums of near. */
@@ -334,8 +408,9 @@ static void read_near(const struct work *w, size_t i0, size_t j0, size_t rows)
 	const struct attn_call *c = w->c;
 	size_t ld = padded(w->chunk), d_v = c->shape->d_v;
 
-	c->kern->mm((float *)c->out + i0 * c->ldo, c->ldo, w->near, ld, 1, row(c->v, c->ldv, j0),
-	            c->ldv, rows, d_v, rows, true);
+	struct rows o = output(w, i0), v = values(w, j0);
+
+	c->kern->mm(o.x, o.ld, w->near, ld, 1, v.x, v.ld, rows, d_v, rows, true);
 	if (w->map->normalise) {
 		c->kern->rows_dot(w->near_den, w->near, ld, rows, w->ones, rows);
 		c->kern->axpy(w->den, 1, w->near_den, rows);
@@ -367,12 +442,13 @@ static void causal_chunk(const struct work *w, size_t i0, size_t j0, size_t rows
 
 	exponentiate(w, rows);
 	load_queries(w, i0, rows);
-	weigh_near(w, rows, both_sides);
+	weigh_near(w, i0, j0, rows, both_sides);
 	for (size_t r = 0; decays && r < rows; r++)
 		kern->scale(w->phi + r * w->ld, w->power[r + 1], w->dim);
 	read_state(w, i0, rows, false);
 	read_near(w, i0, j0, rows);
 	divide(w, i0, rows);
+	finish(w, i0, rows);
 	if (decays)
 		rescale_all(w, w->power[rows]);
 	for (size_t r = 0; decays && r < rows; r++)
@@ -386,6 +462,7 @@ static void channel_chunk(const struct work *w, size_t i0, size_t j0, size_t row
 {
 	const struct attn_call *c = w->c;
 	size_t d_v = c->shape->d_v;
+	struct rows o = output(w, i0), v = values(w, j0);
 
 	load_queries(w, i0, rows);
 	for (size_t r = 0; r < rows; r++) {
@@ -399,13 +476,12 @@ static void channel_chunk(const struct work *w, size_t i0, size_t j0, size_t row
 		}
 		c->kern->exp_shift(u, u, 0, w->dim);
 		c->kern->axpy(w->state.z, 1, u, w->dim);
-		c->kern->mm(w->state.s, w->ld_v, u, 1, w->ld, row(c->v, c->ldv, j0 + r), c->ldv, w->dim,
-		            d_v, 1, true);
+		c->kern->mm(w->state.s, w->ld_v, u, 1, w->ld, v.x + r * v.ld, v.ld, w->dim, d_v, 1, true);
 		for (size_t f = 0; f < w->dim; f++)
 			phi[f] /= w->state.z[f];
-		c->kern->mm((float *)c->out + (i0 + r) * c->ldo, c->ldo, phi, w->ld, 1, w->state.s,
-		            w->ld_v, 1, d_v, w->dim, false);
+		c->kern->mm(o.x + r * o.ld, o.ld, phi, w->ld, 1, w->state.s, w->ld_v, 1, d_v, w->dim, false);
 	}
+	finish(w, i0, rows);
 	count(w, 4.0 * (double)(rows * w->dim * d_v));
 }
 
@@ -498,6 +574,7 @@ static void bidirectional(const struct work *w, struct attn_team *team)
 		load_queries(w, i, rows);
 		read_state(w, i, rows, false);
 		divide(w, i, rows);
+		finish(w, i, rows);
 	}
 }
 
@@ -519,7 +596,8 @@ static void causal(const struct work *w, struct attn_team *team)
 	if (team->rank == 0) {
 		absorb_range(w, 0, k0);
 		for (size_t i = 0; i < q0; i++)
-			memset((float *)c->out + i * c->ldo, 0, s->d_v * sizeof(float));
+			memset((char *)c->out + i * c->ldo * half_element_bytes(s->type), 0,
+			       s->d_v * half_element_bytes(s->type));
 	}
 	for (size_t r = 0; r < team->rank; r++)
 		combine(w, w->state, shared_sum(w, r), part(rows, r + 1, team->size) - part(rows, r, team->size));
@@ -576,7 +654,7 @@ void feature_plan(const struct attn_shape *s, const struct feature_map *map, siz
 	                  (rows + n_k) * map->map_flops;
 	p->flops_executed = p->flops_useful + (two_sided ? sums + (rows + n_k) * map->map_flops : 0);
 	if (chunked) /* whole squares of each chunk */
-		p->flops_executed += 2 * rows * (double)chunk_of(s, map) * (dim + d_v);
+		p->flops_executed += rows * (double)chunk_of(s, map) * (pair_flops(map) + 2 * d_v);
 	p->n_exp = (rows + n_k) * map->map_exp * (two_sided ? 2 : 1);
 	p->pairs = work_visible_pairs(s);
 	p->bytes = work_io_bytes(s);

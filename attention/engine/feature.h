@@ -34,11 +34,18 @@ enum feature_kind {
 /* What the row of query i is divided by, den = phi_i . z. */
 typedef float feature_divisor_fn(const struct attn_call *c, size_t i, float den);
 
+/* near (rows x rows, ld) = the weights of queries i0, i0 + 1, ... and keys j0, j0 + 1, ...
+ * by their own formula; work: D x the chunk rounded up to 16. */
+typedef void feature_near_fn(const struct attn_call *c, size_t i0, size_t j0, size_t rows, float *near,
+                             size_t ld, float *work);
+
 struct feature_map {
 	size_t dim; /* D */
 	enum feature_kind kind;
 	size_t plain; /* FEATURE_EXP: so many of the last features are no exponents */
 	feature_fn *query, *key;
+	feature_near_fn *near; /* or NULL: products of features. Pays where D is large */
+	double near_flops;     /* of near, a pair */
 	bool normalise; /* divide by phi . z (not for FEATURE_CHANNEL) */
 	float eps;      /* is added to the denominator */
 	float den_min;  /* a denominator is at least so far from 0, with its sign */

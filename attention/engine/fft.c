@@ -11,6 +11,7 @@
 #include "fft.h"
 
 #include "../kernels/kern.h"
+#include "work.h"
 
 #include <string.h>
 
@@ -56,16 +57,11 @@ static size_t butterfly_floats(size_t n)
 	return floats;
 }
 
-static size_t padded(size_t floats)
-{
-	return (floats + 15) / 16 * 16;
-}
-
 size_t fft_table_floats(size_t n)
 {
 	size_t core = core_of(n);
 
-	return padded(4 * core + butterfly_floats(core)) + (core == n ? 0 : 4 * core + 4 * n);
+	return work_padded(4 * core + butterfly_floats(core)) + (core == n ? 0 : 4 * core + 4 * n);
 }
 
 /* m = the matrix of a product with re + i im. */
@@ -160,26 +156,26 @@ void fft_prepare(size_t n, float *table)
 		at += 4 * r * r;
 	}
 	if (core != n) {
-		float *spectrum = table + padded(4 * core + butterfly_floats(core));
+		float *spectrum = table + work_padded(4 * core + butterfly_floats(core));
 		prepare_bluestein(n, core, spectrum, spectrum + 4 * core);
 	}
 }
 
 struct fft fft_of(size_t n, size_t cols, const float *table)
 {
-	return (struct fft){ .n = n, .cols = cols, .half = padded(cols), .core = core_of(n), .table = table };
+	return (struct fft){ .n = n, .cols = cols, .half = work_padded(cols), .core = core_of(n), .table = table };
 }
 
 size_t fft_shared_floats(size_t n, size_t cols)
 {
 	size_t core = core_of(n);
 
-	return core == n ? 0 : 2 * core * 2 * padded(cols);
+	return core == n ? 0 : 2 * core * 2 * work_padded(cols);
 }
 
 size_t fft_scratch_floats(size_t cols)
 {
-	return MAX_RADIX * 2 * padded(cols);
+	return MAX_RADIX * 2 * work_padded(cols);
 }
 
 /* Twiddles or chirps and products of a row: 8 FLOP a number. */
@@ -249,11 +245,6 @@ static void transform(const struct pass *w, float *y, const float *x, size_t n, 
 	combine(w, y, m, r, matrix, 0, m);
 }
 
-static size_t part(size_t n, size_t rank, size_t size)
-{
-	return n / size * rank + (rank < n % size ? rank : n % size);
-}
-
 /* The core transform by the team: first its inner transforms, then butterflies. */
 static void core_transform(const struct pass *w, float *y, const float *x, struct attn_team *team)
 {
@@ -268,7 +259,7 @@ static void core_transform(const struct pass *w, float *y, const float *x, struc
 		transform(w, y + p * m * ld, x + p * ld, m, r, matrix + 4 * r * r);
 	attn_barrier(team);
 	if (m > 1) {
-		combine(w, y, m, r, matrix, part(m, team->rank, team->size), part(m, team->rank + 1, team->size));
+		combine(w, y, m, r, matrix, work_part(m, team->rank, team->size), work_part(m, team->rank + 1, team->size));
 		attn_barrier(team);
 	}
 }
@@ -279,10 +270,10 @@ static void bluestein(const struct pass *w, const float *x, float *y, float *sha
 {
 	const struct fft *f = w->f;
 	size_t core = f->core, ld = 2 * f->half, n = f->n;
-	const float *spectrum = f->table + padded(4 * core + butterfly_floats(core));
+	const float *spectrum = f->table + work_padded(4 * core + butterfly_floats(core));
 	const float *chirps = spectrum + 4 * core;
 	float *a = shared, *b = shared + core * ld;
-	size_t t0 = part(core, team->rank, team->size), t1 = part(core, team->rank + 1, team->size);
+	size_t t0 = work_part(core, team->rank, team->size), t1 = work_part(core, team->rank + 1, team->size);
 
 	for (size_t t = t0; t < t1; t++) {
 		memset(a + t * ld, 0, ld * sizeof *a);
@@ -295,7 +286,7 @@ static void bluestein(const struct pass *w, const float *x, float *y, float *sha
 		turn(w, a + k * ld, spectrum + 4 * k, b + k * ld);
 	attn_barrier(team);
 	core_transform(w, b, a, team);
-	for (size_t k = part(n, team->rank, team->size); k < part(n, team->rank + 1, team->size); k++) {
+	for (size_t k = work_part(n, team->rank, team->size); k < work_part(n, team->rank + 1, team->size); k++) {
 		/* b holds conjugates: w_k conj(b_k). */
 		const float *c = chirps + 4 * k, m[4] = { c[0], c[2], c[2], -c[0] };
 		turn(w, y + k * ld, m, b + k * ld);

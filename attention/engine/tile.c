@@ -43,17 +43,27 @@ void tile_load(struct tile *t, const float *q, size_t ldq, size_t rows)
 	t->call->kern->tile_load(&t->k, q, ldq, rows, t->call->shape->scale * KERN_LOG2E);
 }
 
-static void step(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
+/* n keys from row `at` of the source. */
+static void step(struct tile *t, const struct tile_source *keys, size_t at, size_t n,
                  const struct kern_mask *mask, const float *bias, bool last)
 {
 	const struct attn_call *call = t->call;
 	bool leave = last && t->next_q; /* else the next block follows this one */
+	size_t element = keys->bf16 ? sizeof(uint16_t) : sizeof(float), next = at + n;
 
-	t->k.next_k = leave ? t->next_q : k + n * ldk;
-	t->k.next_v = leave ? t->own_out : v + n * ldv;
+	t->k.next_k = leave ? t->next_q : (const char *)keys->k + next * keys->ldk * element;
+	t->k.next_v = leave ? t->own_out : (const char *)keys->v + next * keys->ldv * element;
+	if (keys->copied && !leave)
+		t->k.next_k = NULL;
 	t->k.turn = t->turn;
 	t->k.turns = t->turns;
-	call->kern->tile_step(&t->k, k, ldk, v, ldv, n, mask, bias);
+	if (keys->bf16)
+		keys->bf16->step(&t->k, (const uint16_t *)keys->k + at * keys->ldk, keys->ldk,
+		                 keys->pairs + at / 2 * t->k.d_v, keys->ldv, n,
+		                 call->shape->scale * KERN_LOG2E, mask, bias);
+	else
+		call->kern->tile_step(&t->k, (const float *)keys->k + at * keys->ldk, keys->ldk,
+		                      (const float *)keys->v + at * keys->ldv, keys->ldv, n, mask, bias);
 	if (call->stats)
 		call->stats->flops_executed += 2.0 * (double)(call->kern->lanes * n) *
 		                               (double)(t->k.d + t->k.d_v);
@@ -68,10 +78,11 @@ static void count_pairs(const struct tile *t, double pairs)
 void tile_keys(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
                const float *bias)
 {
+	const struct tile_source keys = { .k = k, .v = v, .ldk = ldk, .ldv = ldv };
+
 	for (size_t j = 0; j < n; j += t->step) {
 		size_t here = n - j < t->step ? n - j : t->step;
-		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, NULL,
-		     bias ? bias + j : NULL, j + here == n);
+		step(t, &keys, j, here, NULL, bias ? bias + j : NULL, j + here == n);
 	}
 	count_pairs(t, (double)(n * t->rows));
 }
@@ -107,8 +118,8 @@ struct tile_edge tile_edge_of(const struct tile *t, const size_t *lo, const size
 	return e;
 }
 
-void tile_edge_step(struct tile *t, const struct tile_edge *e, const float *k, size_t ldk,
-                    const float *v, size_t ldv, size_t j, size_t n, const float *bias)
+void tile_edge_step(struct tile *t, const struct tile_edge *e, const struct tile_source *keys,
+                    size_t j, size_t n, const float *bias)
 {
 	int32_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
 	const struct kern_mask mask = { .lo = lo, .hi = hi };
@@ -116,11 +127,13 @@ void tile_edge_step(struct tile *t, const struct tile_edge *e, const float *k, s
 
 	if (begin >= end)
 		return;
+	if (keys->bf16) /* values are paired from the first row on */
+		begin -= (begin - j) % 2;
 	bool edge = begin < e->inner_first || end > e->inner_last;
 	if (edge)
 		relative(t, e->lo, e->hi, begin, lo, hi);
-	step(t, k + begin * ldk, ldk, v + begin * ldv, ldv, end - begin, edge ? &mask : NULL,
-	     bias ? bias + begin : NULL, end == e->last);
+	step(t, keys, begin - j, end - begin, edge ? &mask : NULL, bias ? bias + begin - j : NULL,
+	     end == e->last);
 }
 
 void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv,
@@ -128,8 +141,10 @@ void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, si
 {
 	struct tile_edge e = tile_edge_of(t, lo, hi);
 
-	for (size_t j = e.first; j < e.last; j += t->step)
-		tile_edge_step(t, &e, k, ldk, v, ldv, j, t->step, bias);
+	for (size_t j = e.first; j < e.last; j += t->step) {
+		const struct tile_source keys = { .k = k + j * ldk, .v = v + j * ldv, .ldk = ldk, .ldv = ldv };
+		tile_edge_step(t, &e, &keys, j, t->step, bias ? bias + j : NULL);
+	}
 	count_pairs(t, e.pairs);
 }
 
@@ -143,13 +158,13 @@ void tile_band(struct tile *t, const size_t *lo, const size_t *hi)
 void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
                const uint32_t *bits, const float *bias)
 {
+	const struct tile_source keys = { .k = k, .v = v, .ldk = ldk, .ldv = ldv };
 	double pairs = 0;
 
 	for (size_t j = 0; j < n; j += t->step) {
 		size_t here = n - j < t->step ? n - j : t->step;
 		struct kern_mask mask = { .bits = bits + j };
-		step(t, k + j * ldk, ldk, v + j * ldv, ldv, here, &mask,
-		     bias ? bias + j : NULL, j + here == n);
+		step(t, &keys, j, here, &mask, bias ? bias + j : NULL, j + here == n);
 	}
 	for (size_t j = 0; t->call->stats && j < n; j++)
 		pairs += (double)__builtin_popcount(bits[j] & ((1u << t->rows) - 1));

@@ -26,7 +26,7 @@ struct tile {
 	size_t q0, rows; /* queries q0 .. q0 + rows of the call */
 	size_t step;     /* keys a step, <= kern->block */
 	size_t turn, turns; /* of tiles that take the same blocks: see kern_tile */
-	const float *next_q, *own_out; /* fetched in the last step of a band */
+	const void *next_q, *own_out; /* fetched in the last step of a band */
 };
 
 typedef void tile_pattern(struct tile *t, const void *ctx);
@@ -61,9 +61,19 @@ struct tile_edge {
 };
 struct tile_edge tile_edge_of(const struct tile *t, const size_t *lo, const size_t *hi);
 
-/* The part of a band that lies in keys [j, j + n), n <= step. */
-void tile_edge_step(struct tile *t, const struct tile_edge *e, const float *k, size_t ldk,
-                    const float *v, size_t ldv, size_t j, size_t n, const float *bias);
+/* A block of keys and values. */
+struct tile_source {
+	const void *k, *v; /* its first rows; f32, or bf16 with `bf16` */
+	size_t ldk, ldv;
+	bool copied;       /* what follows in memory is not the next block */
+	const struct kern_bf16 *bf16;
+	const uint32_t *pairs; /* v packed, with bf16 */
+};
+
+/* The part of a band that lies in keys [j, j + n), n <= step, which are the
+ * source's. */
+void tile_edge_step(struct tile *t, const struct tile_edge *e, const struct tile_source *keys,
+                    size_t j, size_t n, const float *bias);
 
 /* Query r sees key j iff bit r of bits[j]. */
 void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,

@@ -1,11 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Counting work for plans: pairs, FLOPs, exponentials, least traffic. A
- * multiply-add is 2 FLOP; only matrix-like work counts. */
+ * multiply-add is 2 FLOP; only matrix-like work counts. Dividing it: sizes of
+ * arrays, shares of a team. */
 #ifndef ENGINE_WORK_H
 #define ENGINE_WORK_H
 
 #include "../attn.h"
+
+/* Floats, rounded up to whole cache lines. */
+static inline size_t work_padded(size_t floats)
+{
+	return (floats + 15) / 16 * 16;
+}
+
+/* Where the share of a rank begins, of n items: the first ones get one more. */
+static inline size_t work_part(size_t n, size_t rank, size_t size)
+{
+	return n / size * rank + (rank < n % size ? rank : n % size);
+}
 
 /* Keys [lo, hi) that query i sees. */
 typedef void work_band(const struct attn_shape *s, const double *arg, size_t i, size_t *lo,

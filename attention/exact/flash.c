@@ -55,7 +55,8 @@ const struct attn_variant attn_flash = {
 	.summary = "Exact; work space independent of n. The baseline to beat.",
 	.flags = ATTN_EXACT | ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL |
 	         ATTN_ROWSUM | ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE |
-	         ATTN_LOGITS,
+	         ATTN_LOGITS |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 2e-6f,
 	.limit = "",
 	.cases = cases,

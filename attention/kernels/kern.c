@@ -23,7 +23,8 @@ static bool always(void)
 #if defined(__x86_64__)
 static bool has_avx2(void)
 {
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+	       __builtin_cpu_supports("f16c");
 }
 
 static bool has_avx512(void)
@@ -32,6 +33,11 @@ static bool has_avx512(void)
 	       __builtin_cpu_supports("avx512bw") &&
 	       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+static bool has_avx512bf16(void)
+{
+	return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
 #endif
 
 static const struct {
@@ -39,6 +45,7 @@ static const struct {
 	bool (*supported)(void);
 } tables[] = {
 #if defined(__x86_64__)
+	{ &kern_avx512bf16, has_avx512bf16 },
 	{ &kern_avx512, has_avx512 },
 	{ &kern_avx2, has_avx2 },
 #elif defined(__aarch64__)
@@ -53,7 +60,7 @@ const char *const *attn_isa_names(void)
 {
 	static const char *const names[] = {
 #if defined(__x86_64__)
-		"avx512", "avx2",
+		"avx512bf16", "avx512", "avx2",
 #elif defined(__aarch64__)
 		"neon",
 #endif

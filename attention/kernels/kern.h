@@ -43,7 +43,7 @@ struct kern_tile {
 	/* The next block of keys and values, which tile_step fetches towards L2
 	 * while it computes; NULL: none. Tiles that take the same block share the
 	 * fetching evenly: this one is number `turn` of `turns`, 1, 2, 4 or 8. */
-	const float *next_k, *next_v;
+	const void *next_k, *next_v;
 	size_t turn, turns;
 };
 
@@ -58,6 +58,22 @@ struct kern_mask {
 struct kern_fetch {
 	const void *from[2];
 	size_t bytes[2];
+};
+
+/* Tiles on bf16 queries, keys and values by dot products of pairs in f32. q and p
+ * of the tile hold pairs: two channels of a query, the weights of two keys. */
+struct kern_bf16 {
+	/* As tile_load; queries are not scaled, which would round them again. */
+	void (*load)(const struct kern_tile *t, const uint16_t *q, size_t ldq, size_t rows);
+
+	/* pairs ((n + 1) / 2 x d_v) of rows 2 j and 2 j + 1 of v, 0 behind the last. */
+	void (*pack)(uint32_t *pairs, const uint16_t *v, size_t ldv, size_t n, size_t d_v);
+
+	/* As tile_step with packed values; factor = scale * log2(e). The tile's next_k
+	 * and next_v are rows of uint16_t. */
+	void (*step)(const struct kern_tile *t, const uint16_t *k, size_t ldk, const uint32_t *pairs,
+	             size_t ldv, size_t n, float factor, const struct kern_mask *mask,
+	             const float *bias);
 };
 
 struct kern {
@@ -120,6 +136,19 @@ struct kern {
 	void (*transpose)(float *y, size_t ldy, const float *x, size_t ldx, size_t rows,
 	                  size_t cols);
 
+	/* To and from half precision, to the nearest, ties to even; y and x apart. */
+	void (*from_bf16)(float *y, const uint16_t *x, size_t n);
+	void (*from_f16)(float *y, const uint16_t *x, size_t n);
+	void (*to_bf16)(uint16_t *y, const float *x, size_t n);
+	void (*to_f16)(uint16_t *y, const float *x, size_t n);
+
+	const struct kern_bf16 *bf16; /* NULL: convert to f32 instead */
+
+	/* n rounds of fma_flops FLOP in registers alone: the ceiling of this table.
+	 * The result keeps them from being removed. */
+	size_t fma_flops;
+	float (*fma_rounds)(size_t n);
+
 	float (*max)(const float *x, size_t n);  /* KERN_NO_MAX when n == 0 */
 	float (*sum)(const float *x, size_t n);
 	float (*dot)(const float *x, const float *y, size_t n);
@@ -144,6 +173,7 @@ struct kern {
 extern const struct kern kern_scalar;
 extern const struct kern kern_avx2;
 extern const struct kern kern_avx512;
+extern const struct kern kern_avx512bf16;
 extern const struct kern kern_neon;
 
 #endif

@@ -30,7 +30,8 @@ static bool visible(const struct kern_mask *mask, size_t j, size_t r)
 	return !mask || !mask->bits || (mask->bits[j] >> r & 1);
 }
 
-/* One lane: m' = max(m, max s); acc = acc 2^(m - m') + sum 2^(s - m') v. */
+/* One lane: m' = max(m, max s); acc = acc 2^(m - m') + sum 2^(s - m') v. Sums of the
+ * block are formed first: rounding grows with the blocks, not with the keys. */
 static void step_lane(const struct kern_tile *t, size_t r, const float *v, size_t ldv,
                       size_t n)
 {
@@ -38,16 +39,18 @@ static void step_lane(const struct kern_tile *t, size_t r, const float *v, size_
 
 	for (size_t j = 0; j < n; j++)
 		max = fmaxf(max, t->p[j * LANES + r]);
-	float alpha = exp2f(t->max[r] - max);
+	float alpha = exp2f(t->max[r] - max), sum = 0;
 	t->max[r] = max;
-	t->sum[r] *= alpha;
-	for (size_t c = 0; c < t->d_v; c++)
-		t->acc[c * LANES + r] *= alpha;
 	for (size_t j = 0; j < n; j++) {
-		float p = exp2f(t->p[j * LANES + r] - max);
-		t->sum[r] += p;
-		for (size_t c = 0; c < t->d_v; c++)
-			t->acc[c * LANES + r] += p * v[j * ldv + c];
+		t->p[j * LANES + r] = exp2f(t->p[j * LANES + r] - max);
+		sum += t->p[j * LANES + r];
+	}
+	t->sum[r] = t->sum[r] * alpha + sum;
+	for (size_t c = 0; c < t->d_v; c++) {
+		float part = 0;
+		for (size_t j = 0; j < n; j++)
+			part += t->p[j * LANES + r] * v[j * ldv + c];
+		t->acc[c * LANES + r] = t->acc[c * LANES + r] * alpha + part;
 	}
 }
 
@@ -146,6 +149,84 @@ static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t r
 	for (size_t i = 0; i < rows; i++)
 		for (size_t j = 0; j < cols; j++)
 			y[j * ldy + i] = x[i * ldx + j];
+}
+
+static float bits_float(uint32_t bits)
+{
+	union { uint32_t u; float f; } x = { .u = bits };
+
+	return x.f;
+}
+
+static uint32_t float_bits(float f)
+{
+	union { float f; uint32_t u; } x = { .f = f };
+
+	return x.u;
+}
+
+/* bf16: the upper half of an f32. */
+static void from_bf16(float *y, const uint16_t *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = bits_float((uint32_t)x[i] << 16);
+}
+
+static void to_bf16(uint16_t *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t u = float_bits(x[i]);
+		if ((u & 0x7fffffff) > 0x7f800000) /* a NaN stays one: quiet it */
+			y[i] = (uint16_t)(u >> 16 | 0x40);
+		else
+			y[i] = (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+	}
+}
+
+/* f16: sign, 5 bits of exponent (bias 15), 10 of fraction; subnormals f 2^-24. */
+static void from_f16(float *y, const uint16_t *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t sign = (uint32_t)(x[i] & 0x8000) << 16, exponent = x[i] >> 10 & 31;
+		uint32_t fraction = x[i] & 0x3ff;
+		if (exponent == 31) /* infinity, or a NaN, made quiet */
+			y[i] = bits_float(sign | 0x7f800000 | fraction << 13 | (fraction ? 0x400000 : 0));
+		else if (exponent)
+			y[i] = bits_float(sign | (exponent + 112) << 23 | fraction << 13);
+		else
+			y[i] = sign ? -(float)fraction * 0x1p-24f : (float)fraction * 0x1p-24f;
+	}
+}
+
+static void to_f16(uint16_t *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t u = float_bits(x[i]), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
+		if (a > 0x7f800000)
+			y[i] = (uint16_t)(sign | 0x7e00 | (a >> 13 & 0x1ff));
+		else if (a >= 0x477ff000) /* 65520 and above round to infinity */
+			y[i] = (uint16_t)(sign | 0x7c00);
+		else if (a >= 0x38800000) /* normal: round the fraction, carry into the exponent */
+			y[i] = (uint16_t)(sign | (a - 0x38000000 + 0xfff + (a >> 13 & 1)) >> 13);
+		else /* subnormal: multiples of 2^-24, rounded by the addition of 1.5 2^-1 */
+			y[i] = (uint16_t)(sign | (float_bits(bits_float(a) + 0.75f) - 0x3f400000));
+	}
+}
+
+enum { CHAINS = 8 };
+
+static float fma_rounds(size_t n)
+{
+	float x[CHAINS], s = 0;
+
+	for (size_t i = 0; i < CHAINS; i++)
+		x[i] = (float)i;
+	for (size_t r = 0; r < n; r++)
+		for (size_t i = 0; i < CHAINS; i++)
+			x[i] = x[i] * 0.999f + 0.001f;
+	for (size_t i = 0; i < CHAINS; i++)
+		s += x[i];
+	return s;
 }
 
 static float max(const float *x, size_t n)
@@ -277,6 +358,12 @@ const struct kern kern_scalar = {
 	.rows_dot = rows_dot,
 	.rows_add = rows_add,
 	.transpose = transpose,
+	.from_bf16 = from_bf16,
+	.from_f16 = from_f16,
+	.to_bf16 = to_bf16,
+	.to_f16 = to_f16,
+	.fma_flops = 2 * CHAINS,
+	.fma_rounds = fma_rounds,
 	.max = max,
 	.sum = sum,
 	.dot = dot,

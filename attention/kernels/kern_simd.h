@@ -15,6 +15,7 @@
 #include "kern.h"
 
 #include <math.h>
+#include <string.h>
 
 #define LANES (QV * VL)
 #define INLINE static inline __attribute__((always_inline))
@@ -155,7 +156,8 @@ static void edge(float *p, size_t n, const struct kern_mask *mask, const float *
 	}
 }
 
-/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..): the rescaling is free.
+/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..). The block is summed on
+ * its own and then added: rounding grows with the number of blocks, not of keys.
  * Fetches n * step bytes of the next block, a little with every key: in bursts
  * the fetches would wait for each other, and the arithmetic for them. */
 INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_t n,
@@ -165,7 +167,7 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 
 	UNROLL for (size_t c = 0; c < dr; c++)
 		UNROLL for (size_t u = 0; u < QV; u++)
-			a[c][u] = v_load(acc + c * LANES + u * VL) * alpha[u];
+			a[c][u] = v_set1(0);
 	for (size_t j = 0; j < n; j++) {
 		vf pj[QV];
 		v_prefetch_far(fetch + j * step);
@@ -177,9 +179,12 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 				a[c][u] = v_fma(vc, pj[u], a[c][u]);
 		}
 	}
-	UNROLL for (size_t c = 0; c < dr; c++)
-		UNROLL for (size_t u = 0; u < QV; u++)
-			v_store(acc + c * LANES + u * VL, a[c][u]);
+	UNROLL for (size_t c = 0; c < dr; c++) {
+		UNROLL for (size_t u = 0; u < QV; u++) {
+			float *at = acc + c * LANES + u * VL;
+			v_store(at, v_fma(v_load(at), alpha[u], a[c][u]));
+		}
+	}
 }
 
 /* p = 2^(p - max); the new maximum, the rescaling factor, the new sum. */
@@ -191,7 +196,7 @@ INLINE void weigh(const struct kern_tile *t, size_t n, const vf top[QV], vf alph
 		vf old = v_load(t->max + u * VL);
 		max[u] = v_max(old, top[u]);
 		alpha[u] = v_exp2(old - max[u]);
-		sum[u] = v_load(t->sum + u * VL) * alpha[u];
+		sum[u] = v_set1(0);
 		v_store(t->max + u * VL, max[u]);
 	}
 	for (size_t j = 0; j < n; j++) {
@@ -203,7 +208,7 @@ INLINE void weigh(const struct kern_tile *t, size_t n, const vf top[QV], vf alph
 		}
 	}
 	UNROLL for (size_t u = 0; u < QV; u++)
-		v_store(t->sum + u * VL, sum[u]);
+		v_store(t->sum + u * VL, v_fma(v_load(t->sum + u * VL), alpha[u], sum[u]));
 }
 
 /* This tile's share of the next block of keys and values, spread over the
@@ -215,10 +220,11 @@ struct share {
 	size_t half;
 };
 
-INLINE struct share share_of(const struct kern_tile *t, size_t ldk, size_t ldv, size_t n)
+INLINE struct share share_of(const struct kern_tile *t, size_t ldk, size_t ldv, size_t n,
+                             size_t element)
 {
 	size_t half = (t->d_v / DR + 1) / 2 + !(t->d_v / DR), rows = half * n * t->turns;
-	size_t longest = (ldk > ldv ? ldk : ldv) * n * sizeof(float);
+	size_t longest = (ldk > ldv ? ldk : ldv) * n * element;
 	struct share s = { .half = half, .step = t->next_k ? longest / rows : 0 };
 
 	s.step = s.step < 64 ? s.step : 64;
@@ -254,7 +260,7 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 		edge(t->p, n, mask, bias, top);
 	}
 	weigh(t, n, top, alpha);
-	struct share share = share_of(t, ldk, ldv, n);
+	struct share share = share_of(t, ldk, ldv, n, sizeof *k);
 	for (; c + DR <= t->d_v; c += DR)
 		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share_part(&share, c / DR),
 		       share.step, DR);
@@ -548,6 +554,23 @@ static void transpose(float *y, size_t ldy, const float *x, size_t ldx, size_t r
 
 /* ---- rows --------------------------------------------------------------- */
 
+/* Independent chains: enough for latency x throughput of any FMA unit here. */
+enum { CHAINS = 12 };
+
+static float fma_rounds(size_t n)
+{
+	vf x[CHAINS], a = v_set1(0.999f), b = v_set1(0.001f), s = v_set1(0);
+
+	UNROLL for (size_t i = 0; i < CHAINS; i++)
+		x[i] = v_set1((float)i);
+	for (size_t r = 0; r < n; r++)
+		UNROLL for (size_t i = 0; i < CHAINS; i++)
+			x[i] = v_fma(x[i], a, b);
+	UNROLL for (size_t i = 0; i < CHAINS; i++)
+		s += x[i];
+	return v_hsum(s);
+}
+
 static float row_max(const float *x, size_t n)
 {
 	vf a = v_set1(KERN_NO_MAX), b = a;
@@ -565,20 +588,19 @@ static float row_max(const float *x, size_t n)
 
 static float row_sum(const float *x, size_t n)
 {
-	vf a = v_set1(0), b = a;
+	vf sum[4];
 	size_t i = 0;
 
-	for (; i + 2 * VL <= n; i += 2 * VL) {
-		a += v_load(x + i);
-		b += v_load(x + i + VL);
-	}
-	if (i + VL <= n) {
-		a += v_load(x + i);
-		i += VL;
-	}
+	UNROLL for (size_t u = 0; u < 4; u++)
+		sum[u] = v_set1(0);
+	for (; i + 4 * VL <= n; i += 4 * VL)
+		UNROLL for (size_t u = 0; u < 4; u++)
+			sum[u] += v_load(x + i + u * VL);
+	for (; i + VL <= n; i += VL)
+		sum[0] += v_load(x + i);
 	if (i < n)
-		b += v_load_part(x + i, n - i);
-	return v_hsum(a + b);
+		sum[1] += v_load_part(x + i, n - i);
+	return v_hsum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 static float row_dot(const float *x, const float *y, size_t n)
@@ -757,6 +779,46 @@ static void row_sincos(float *s, float *c, const float *x, size_t n)
 	}
 }
 
+/* ---- half precision ------------------------------------------------------- */
+
+INLINE void from_half(float *y, const uint16_t *x, size_t n, vf (*word)(const uint16_t *))
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, word(x + i));
+	if (i < n) {
+		uint16_t part[VL] = { 0 };
+		memcpy(part, x + i, (n - i) * sizeof *x);
+		v_store_part(y + i, word(part), n - i);
+	}
+}
+
+INLINE void to_half(uint16_t *y, const float *x, size_t n, void (*word)(uint16_t *, vf))
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		word(y + i, v_load(x + i));
+	if (i < n) {
+		uint16_t part[VL];
+		word(part, v_load_part(x + i, n - i));
+		memcpy(y + i, part, (n - i) * sizeof *y);
+	}
+}
+
+static void from_bf16(float *y, const uint16_t *x, size_t n) { from_half(y, x, n, v_from_bf16); }
+static void from_f16(float *y, const uint16_t *x, size_t n) { from_half(y, x, n, v_from_f16); }
+static void to_bf16(uint16_t *y, const float *x, size_t n) { to_half(y, x, n, v_to_bf16); }
+static void to_f16(uint16_t *y, const float *x, size_t n) { to_half(y, x, n, v_to_f16); }
+
+#ifdef BF16_BODY
+#include BF16_BODY
+#endif
+#ifndef BF16_SLOTS
+#define BF16_SLOTS NULL
+#endif
+
 const struct kern TABLE = {
 	.isa = ISA,
 	.lanes = LANES,
@@ -773,6 +835,13 @@ const struct kern TABLE = {
 	.rows_dot = rows_dot,
 	.rows_add = rows_add,
 	.transpose = transpose,
+	.from_bf16 = from_bf16,
+	.from_f16 = from_f16,
+	.to_bf16 = to_bf16,
+	.to_f16 = to_f16,
+	.bf16 = BF16_SLOTS,
+	.fma_flops = 2 * CHAINS * VL,
+	.fma_rounds = fma_rounds,
 	.max = row_max,
 	.sum = row_sum,
 	.dot = row_dot,

@@ -69,6 +69,28 @@ static inline float v_hmax(vf a)
 	s = _mm_max_ps(s, _mm_movehl_ps(s, s));
 	return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
+/* VL halves to floats and back. */
+static inline vf v_from_bf16(const uint16_t *p)
+{
+	__m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+	return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+static inline void v_to_bf16(uint16_t *p, vf a)
+{
+	__m256i u = _mm256_castps_si256(a), half = _mm256_srli_epi32(u, 16);
+	__m256i even = _mm256_and_si256(half, _mm256_set1_epi32(1));
+	__m256i rounded = _mm256_add_epi32(u, _mm256_add_epi32(even, _mm256_set1_epi32(0x7fff)));
+	__m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+	__m256i quiet = _mm256_or_si256(half, _mm256_set1_epi32(0x40));
+	__m256i out = _mm256_blendv_epi8(_mm256_srli_epi32(rounded, 16), quiet, nan);
+	__m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(out), _mm256_extracti128_si256(out, 1));
+	_mm_storeu_si128((__m128i *)p, packed);
+}
+static inline vf v_from_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+static inline void v_to_f16(uint16_t *p, vf a)
+{
+	_mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 /* Towards L2. Always inlined: gcc takes a function that only prefetches for one
  * without effect and drops its calls. */
 static inline __attribute__((always_inline)) void v_prefetch_far(const char *p) { _mm_prefetch(p, _MM_HINT_T1); }

@@ -51,6 +51,27 @@ static inline void v_store_part(float *p, vf a, size_t n)
 }
 static inline float v_hsum(vf a) { return _mm512_reduce_add_ps(a); }
 static inline float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }
+/* VL halves to floats and back. */
+static inline vf v_from_bf16(const uint16_t *p)
+{
+	__m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+	return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+static inline void v_to_bf16(uint16_t *p, vf a)
+{
+	__m512i u = _mm512_castps_si512(a), half = _mm512_srli_epi32(u, 16);
+	__m512i even = _mm512_and_si512(half, _mm512_set1_epi32(1));
+	__m512i rounded = _mm512_add_epi32(u, _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff)));
+	__mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+	__m512i quiet = _mm512_or_si512(half, _mm512_set1_epi32(0x40));
+	__m512i out = _mm512_mask_mov_epi32(_mm512_srli_epi32(rounded, 16), nan, quiet);
+	_mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(out));
+}
+static inline vf v_from_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+static inline void v_to_f16(uint16_t *p, vf a)
+{
+	_mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 /* Towards L2. Always inlined: gcc takes a function that only prefetches for one
  * without effect and drops its calls. */
 static inline __attribute__((always_inline)) void v_prefetch_far(const char *p) { _mm_prefetch(p, _MM_HINT_T1); }

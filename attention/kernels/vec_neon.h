@@ -66,6 +66,20 @@ static inline void v_store_part(float *p, vf a, size_t n)
 }
 static inline float v_hsum(vf a) { return vaddvq_f32(a); }
 static inline float v_hmax(vf a) { return vmaxvq_f32(a); }
+/* VL halves to floats and back. */
+static inline vf v_from_bf16(const uint16_t *p)
+{
+	return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
+}
+static inline void v_to_bf16(uint16_t *p, vf a)
+{
+	uint32x4_t u = vreinterpretq_u32_f32(a), half = vshrq_n_u32(u, 16);
+	uint32x4_t rounded = vaddq_u32(u, vaddq_u32(vandq_u32(half, vdupq_n_u32(1)), vdupq_n_u32(0x7fff)));
+	uint32x4_t number = vceqq_f32(a, a), quiet = vorrq_u32(half, vdupq_n_u32(0x40));
+	vst1_u16(p, vmovn_u32(vbslq_u32(number, vshrq_n_u32(rounded, 16), quiet)));
+}
+static inline vf v_from_f16(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+static inline void v_to_f16(uint16_t *p, vf a) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a))); }
 /* Towards L2. Always inlined: gcc takes a function that only prefetches for one
  * without effect and drops its calls. */
 static inline __attribute__((always_inline)) void v_prefetch_far(const char *p) { __builtin_prefetch(p, 0, 2); }

@@ -31,11 +31,6 @@ static const struct attn_param params[] = {
 	{ 0 },
 };
 
-static size_t padded(size_t n)
-{
-	return (n + 15) / 16 * 16;
-}
-
 struct work {
 	const struct attn_call *c;
 	const float *given; /* w, or NULL */
@@ -51,13 +46,13 @@ struct work {
 
 static size_t scratch_floats(const struct attn_shape *s)
 {
-	return 2 * (ROWS + KEYS) * padded(s->d) + ROWS * KEYS + ROWS + 4 * padded(s->d);
+	return 2 * (ROWS + KEYS) * work_padded(s->d) + ROWS * KEYS + ROWS + 4 * work_padded(s->d);
 }
 
 static struct work work_init(const struct attn_call *c)
 {
 	const struct attn_shape *s = c->shape;
-	struct work w = { .c = c, .d = s->d, .ld = padded(s->d), .rank = (size_t)c->arg[RANK] };
+	struct work w = { .c = c, .d = s->d, .ld = work_padded(s->d), .rank = (size_t)c->arg[RANK] };
 
 	w.given = attn_aux_find(c->aux, "w", s->n_q, s->n_k);
 	w.num = c->scratch;

@@ -22,11 +22,6 @@
 enum { BLOCK = 32 };
 #define MAX_RISE 40.0f
 
-static size_t padded(size_t n)
-{
-	return (n + 15) / 16 * 16;
-}
-
 /* Sums over keys, one a channel, relative to e^top: of whole blocks, and of the
  * block at hand. */
 struct sums {
@@ -203,7 +198,7 @@ static void causal_range(const struct work *w, size_t i0, size_t i1)
 static void forward(const struct attn_call *c, struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
-	size_t rank = team->rank, size = team->size, ld = padded(s->d);
+	size_t rank = team->rank, size = team->size, ld = work_padded(s->d);
 	size_t i0 = s->n_q * rank / size, i1 = s->n_q * (rank + 1) / size;
 	/* Keys before the first that query i adds. */
 	size_t rows = s->n_q < s->n_k ? s->n_q : s->n_k, hidden = s->n_q - rows, old = s->n_k - rows;
@@ -239,8 +234,8 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 	(void)arg;
 	if (s->d != s->d_v)
 		return "weights belong to channels: needs d_v = d";
-	p->shared = SUMS * ranks * padded(s->d) * sizeof(float);
-	p->scratch = (SUMS + 2) * padded(s->d) * sizeof(float);
+	p->shared = SUMS * ranks * work_padded(s->d) * sizeof(float);
+	p->scratch = (SUMS + 2) * work_padded(s->d) * sizeof(float);
 	p->flops_useful = 3 * (double)((s->n_k > 0 ? rows : 0) + s->n_k) * (double)s->d;
 	p->flops_executed = p->flops_useful;
 	p->n_exp = (double)(rows + s->n_k) * (double)s->d;

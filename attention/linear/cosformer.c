@@ -100,7 +100,8 @@ const struct attn_variant attn_cosformer = {
 	.summary = "Its own kernel, not an estimate of softmax. At n far below M it is plain relu "
 	           "attention: set M near the longest length of interest.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_QSCALE | ATTN_KSCALE,
+	         ATTN_NONNEG | ATTN_QSCALE | ATTN_KSCALE |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,

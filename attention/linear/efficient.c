@@ -100,7 +100,8 @@ const struct attn_variant attn_efficient = {
 	.summary = "Row sums are 1 by construction. The causal form is an extension: one running "
 	           "denominator a channel, not one a row.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT,
+	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,

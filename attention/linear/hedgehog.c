@@ -41,6 +41,7 @@ static void exponents(const struct attn_call *c, const float *x, size_t ldx, siz
 	size_t d = c->shape->d;
 	bool learned = attn_aux_find(c->aux, "W", d, d) != NULL;
 	const float *b = attn_aux_find(c->aux, "b", 1, d);
+	float root = powf((float)d, -0.25f);
 
 	(void)pos;
 	if (learned)
@@ -50,7 +51,7 @@ static void exponents(const struct attn_call *c, const float *x, size_t ldx, siz
 		float *ur = u + r * ldu;
 		if (!learned) {
 			memcpy(ur, x + r * ldx, d * sizeof *ur);
-			c->kern->scale(ur, powf((float)d, -0.25f), d);
+			c->kern->scale(ur, root, d);
 		}
 		if (b)
 			c->kern->axpy(ur, 1, b, d);
@@ -59,8 +60,7 @@ static void exponents(const struct attn_call *c, const float *x, size_t ldx, siz
 	}
 }
 
-/* Relative to the maximum of the row: of no effect on a query, and on a key
- * none after division by the sum. */
+/* Relative to the maximum of the row, which cancels in a query, and in a softmax. */
 static void relative(const struct attn_call *c, const float *x, size_t ldx, size_t rows, size_t pos,
                      float *y, size_t ldy)
 {
@@ -70,7 +70,8 @@ static void relative(const struct attn_call *c, const float *x, size_t ldx, size
 	for (size_t r = 0; r < rows; r++) {
 		float *u = y + r * ldy;
 		float sum = c->kern->exp_shift(u, u, c->kern->max(u, dim), dim);
-		c->kern->scale(u, 1 / sum, dim);
+		if (c->arg[FORM] == SOFTMAX)
+			c->kern->scale(u, 1 / sum, dim);
 	}
 }
 
@@ -133,7 +134,8 @@ const struct attn_variant attn_hedgehog = {
 	.summary = "Needs a trained W to be an estimate of softmax; without one it is a control near "
 	           "the uniform average.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM,
+	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,

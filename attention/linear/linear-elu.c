@@ -71,7 +71,8 @@ const struct attn_variant attn_linear_elu = {
 	.summary = "Its own kernel, not an estimate of softmax: on unstructured input it is near "
 	           "the uniform average.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM,
+	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,

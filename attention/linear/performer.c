@@ -209,7 +209,8 @@ const struct attn_variant attn_performer = {
 	.summary = "Converges to softmax as m grows, but the variance grows like exp(|q' + k'|^2): at "
 	           "d = 64 and unit logits no practical m is enough.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_RANDOM | ATTN_LOGITS,
+	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_RANDOM | ATTN_LOGITS |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,

@@ -91,7 +91,8 @@ const struct attn_variant attn_rfa = {
 	.summary = "Estimates softmax of cosines / tau^2, not of q.k/sqrt(d). Weights can be negative; "
 	           "rows whose denominator was not positive or below den_min are counted.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_QPERM | ATTN_KPERM | ATTN_QSCALE | ATTN_KSCALE | ATTN_RANDOM,
+	         ATTN_QPERM | ATTN_KPERM | ATTN_QSCALE | ATTN_KSCALE | ATTN_RANDOM |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,

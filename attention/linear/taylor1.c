@@ -94,7 +94,8 @@ const struct attn_variant attn_taylor1 = {
 	.complexity = "n d^2",
 	.summary = "Estimates softmax of cosines, not of q.k/sqrt(d); nearly uniform at large d.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_QSCALE | ATTN_KSCALE,
+	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_QSCALE | ATTN_KSCALE |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 5e-6f,
 	.cases = cases,
 	.params = params,

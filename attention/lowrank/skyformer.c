@@ -39,11 +39,6 @@ static size_t least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-static size_t padded(size_t n)
-{
-	return (n + 15) / 16 * 16;
-}
-
 /* Landmarks among queries; the others are keys. */
 static size_t query_landmarks(const struct attn_shape *s, const double *arg)
 {
@@ -60,7 +55,7 @@ static const char *const cases[] = { "m=10", "m=9:ridge=0.5:iters=3", "m=12:pinv
 /* Floats of the arrays that the team shares, but for pinv's and the partial sums. */
 static size_t shared_floats(const struct attn_shape *s, size_t m)
 {
-	return m * s->d + s->d * padded(m) + 2 * padded(m) + 2 * padded(m * m) + 2 * m * padded(s->d_v);
+	return m * s->d + s->d * work_padded(m) + 2 * work_padded(m) + 2 * work_padded(m * m) + 2 * m * work_padded(s->d_v);
 }
 
 static size_t pinv_bytes(size_t m, const double *arg)
@@ -80,9 +75,9 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 	if (s->n_k == 0)
 		return "needs at least one key";
 	p->state = m * sizeof(uint32_t);
-	p->shared = padded(shared_floats(s, m)) * sizeof(float) + ranks * m * padded(s->d_v) * sizeof(float) +
+	p->shared = work_padded(shared_floats(s, m)) * sizeof(float) + ranks * m * work_padded(s->d_v) * sizeof(float) +
 	            pinv_bytes(m, arg);
-	p->scratch = ROWS * padded(m) * sizeof(float);
+	p->scratch = ROWS * work_padded(m) * sizeof(float);
 	p->pairs = dm * tokens;
 	p->n_exp = dm * (tokens + dm);
 	p->flops_useful = 2 * dm * (tokens + dm) * both + (arg[PINV] == ITERATE ? 8 * arg[ITERS] * dm * dm * dm : 0);
@@ -129,16 +124,16 @@ static struct work work_init(const struct attn_call *c, const struct attn_team *
 {
 	const struct attn_shape *s = c->shape;
 	size_t m = landmarks(s, c->arg);
-	struct work w = { .c = c, .m = m, .ld_m = padded(m), .ld_v = padded(s->d_v), .s = c->shared };
+	struct work w = { .c = c, .m = m, .ld_m = work_padded(m), .ld_v = work_padded(s->d_v), .s = c->shared };
 
 	w.s_t = w.s + m * s->d;
 	w.half = w.s_t + s->d * w.ld_m;
 	w.root = w.half + w.ld_m;
 	w.a = w.root + w.ld_m;
-	w.z = w.a + padded(m * m);
-	w.bv = w.z + padded(m * m);
+	w.z = w.a + work_padded(m * m);
+	w.bv = w.z + work_padded(m * m);
 	w.w = w.bv + m * w.ld_v;
-	w.part = (float *)c->shared + padded(shared_floats(s, m));
+	w.part = (float *)c->shared + work_padded(shared_floats(s, m));
 	w.pinv = w.part + team->size * m * w.ld_v;
 	w.g = c->scratch;
 	return w;

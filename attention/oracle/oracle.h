@@ -13,13 +13,14 @@
 attn_oracle_fn oracle_full, oracle_exact; /* exact: flash, chunked */
 attn_oracle_fn oracle_sliding_window, oracle_block_local, oracle_dilated_window;
 attn_oracle_fn oracle_sparse_strided, oracle_sparse_fixed, oracle_longformer, oracle_bigbird;
-attn_oracle_fn oracle_sink_window, oracle_moba, oracle_topk;
+attn_oracle_fn oracle_sink_window, oracle_moba, oracle_nsa, oracle_topk;
 attn_oracle_fn oracle_lsh, oracle_routing, oracle_clustered;
 attn_oracle_fn oracle_linear_elu, oracle_efficient, oracle_taylor1, oracle_taylor2;
 attn_oracle_fn oracle_performer, oracle_performer_relu, oracle_rfa, oracle_cosformer;
 attn_oracle_fn oracle_hedgehog, oracle_aft_simple, oracle_aft_full;
 attn_oracle_fn oracle_linformer, oracle_nystrom, oracle_pooled, oracle_skyformer;
 attn_oracle_fn oracle_retention, oracle_lightning, oracle_gla, oracle_deltanet;
+attn_oracle_fn oracle_scatterbrain, oracle_sinkhorn;
 attn_oracle_fn oracle_synthesizer_random, oracle_synthesizer_dense, oracle_fnet;
 attn_oracle_fn oracle_uniform, oracle_null;
 

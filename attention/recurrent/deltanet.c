@@ -29,11 +29,6 @@ static const struct attn_param params[] = {
 	{ 0 },
 };
 
-static size_t padded(size_t n)
-{
-	return (n + 15) / 16 * 16;
-}
-
 static size_t chunk_of(const double *arg)
 {
 	return arg[CHUNK] > 0 ? (size_t)arg[CHUNK] : DEFAULT_CHUNK;
@@ -52,7 +47,7 @@ struct work {
 
 static size_t scratch_floats(const struct attn_shape *s, size_t chunk)
 {
-	size_t ld = padded(s->d), ld_v = padded(s->d_v), ld_c = padded(chunk);
+	size_t ld = work_padded(s->d), ld_v = work_padded(s->d_v), ld_c = work_padded(chunk);
 
 	return s->d * ld_v + 2 * chunk * ld + ld * ld_c + 2 * chunk * ld_c + chunk * ld_v;
 }
@@ -60,7 +55,7 @@ static size_t scratch_floats(const struct attn_shape *s, size_t chunk)
 /* Columns of a rank, in whole vectors. */
 static size_t first_column(size_t d_v, size_t rank, size_t size)
 {
-	size_t at = padded(d_v) / 16 * rank / size * 16;
+	size_t at = work_padded(d_v) / 16 * rank / size * 16;
 
 	return at < d_v ? at : d_v;
 }
@@ -68,15 +63,15 @@ static size_t first_column(size_t d_v, size_t rank, size_t size)
 static struct work work_init(const struct attn_call *c, const struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
-	struct work w = { .c = c, .chunk = chunk_of(c->arg), .ld = padded(s->d) };
+	struct work w = { .c = c, .chunk = chunk_of(c->arg), .ld = work_padded(s->d) };
 
 	w.beta = attn_aux_find(c->aux, "beta", s->n_k, 1);
 	if (!w.beta)
 		w.beta = c->state;
 	w.v0 = first_column(s->d_v, team->rank, team->size);
 	w.d_v = first_column(s->d_v, team->rank + 1, team->size) - w.v0;
-	w.ld_v = padded(w.d_v);
-	w.ld_c = padded(w.chunk);
+	w.ld_v = work_padded(w.d_v);
+	w.ld_c = work_padded(w.chunk);
 	w.s = c->scratch;
 	w.q = w.s + s->d * w.ld_v;
 	w.k = w.q + w.chunk * w.ld;
@@ -196,7 +191,7 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
                         struct attn_plan *p)
 {
 	double n = (double)s->n_k, d = (double)s->d, d_v = (double)s->d_v;
-	size_t chunk = chunk_of(arg), last = s->n_k % chunk, vectors = padded(s->d_v) / 16;
+	size_t chunk = chunk_of(arg), last = s->n_k % chunk, vectors = work_padded(s->d_v) / 16;
 	double near = (double)((s->n_k - last) * chunk + last * last);
 	double busy = (double)(ranks < vectors ? ranks : vectors);
 

@@ -34,11 +34,6 @@ static const struct attn_param params[] = {
 	{ 0 },
 };
 
-static size_t padded(size_t n)
-{
-	return (n + 15) / 16 * 16;
-}
-
 static size_t chunk_of(const double *arg)
 {
 	return arg[CHUNK] > 0 ? (size_t)arg[CHUNK] : DEFAULT_CHUNK;
@@ -57,20 +52,20 @@ struct work {
 
 static size_t sum_floats(const struct attn_shape *s)
 {
-	return s->d * padded(s->d_v) + padded(s->d);
+	return s->d * work_padded(s->d_v) + work_padded(s->d);
 }
 
 static size_t scratch_floats(const struct attn_shape *s, size_t chunk)
 {
-	size_t ld = padded(s->d);
+	size_t ld = work_padded(s->d);
 
-	return sum_floats(s) + 3 * chunk * ld + ld * padded(chunk) + chunk * padded(chunk) + ld;
+	return sum_floats(s) + 3 * chunk * ld + ld * work_padded(chunk) + chunk * work_padded(chunk) + ld;
 }
 
 static struct work work_init(const struct attn_call *c)
 {
 	const struct attn_shape *s = c->shape;
-	struct work w = { .c = c, .chunk = chunk_of(c->arg), .ld = padded(s->d), .ld_v = padded(s->d_v) };
+	struct work w = { .c = c, .chunk = chunk_of(c->arg), .ld = work_padded(s->d), .ld_v = work_padded(s->d_v) };
 
 	w.gate = attn_aux_find(c->aux, "log_gate", s->n_k, s->d);
 	if (!w.gate)
@@ -81,8 +76,8 @@ static struct work work_init(const struct attn_call *c)
 	w.k = w.q + w.chunk * w.ld;
 	w.e = w.k + w.chunk * w.ld;
 	w.k_t = w.e + w.chunk * w.ld;
-	w.near = w.k_t + w.ld * padded(w.chunk);
-	w.factor = w.near + w.chunk * padded(w.chunk);
+	w.near = w.k_t + w.ld * work_padded(w.chunk);
+	w.factor = w.near + w.chunk * work_padded(w.chunk);
 	return w;
 }
 
@@ -163,7 +158,7 @@ static void emit(const struct work *w, size_t t, size_t rows)
 {
 	const struct attn_call *c = w->c;
 	const struct kern *kern = c->kern;
-	size_t d = c->shape->d, d_v = c->shape->d_v, ld_c = padded(w->chunk);
+	size_t d = c->shape->d, d_v = c->shape->d_v, ld_c = work_padded(w->chunk);
 	float *out = (float *)c->out + t * c->ldo;
 	const struct kern_fetch next = rows_of(c->q, c->ldq, c->out, c->ldo, t + rows, rows);
 	const struct kern_fetch gates = rows_of(w->gate, d, w->gate, d, t + 2 * rows, rows / 2);
@@ -207,18 +202,13 @@ static void combine(const struct work *w, const float *later, size_t t0, size_t 
 		c->kern->axpy(w->s + f * w->ld_v, 1, later + f * w->ld_v, c->shape->d_v);
 }
 
-static size_t part(size_t n, size_t rank, size_t size)
-{
-	return n / size * rank + (rank < n % size ? rank : n % size);
-}
-
 /* Each rank sums its stretch of tokens into shared memory, then starts its
  * outputs from the sums of the ranks before it. */
 static void forward(const struct attn_call *c, struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
 	size_t n = s->n_k, rank = team->rank, size = team->size;
-	size_t t0 = part(n, rank, size), t1 = part(n, rank + 1, size);
+	size_t t0 = work_part(n, rank, size), t1 = work_part(n, rank + 1, size);
 	float *sums = c->shared;
 	struct work w = work_init(c);
 
@@ -233,7 +223,7 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	attn_barrier(team);
 	reset(&w);
 	for (size_t r = 0; r < rank; r++)
-		combine(&w, sums + r * sum_floats(s), part(n, r, size), part(n, r + 1, size));
+		combine(&w, sums + r * sum_floats(s), work_part(n, r, size), work_part(n, r + 1, size));
 	run(&w, t0, t1, true);
 }
 

@@ -12,12 +12,10 @@
  * blocks; queries before the first key, which own no block, choose k.
  *
  * Queries are taken a chunk at a time: each tile sees its own block in order, then
- * the chunk's queries are sorted by the blocks that they chose, and each block
- * meets its queries in whole tiles, which resume from what they have seen.
+ * the chosen blocks meet the queries of the chunk.
  */
-#include "../engine/bucket.h"
+#include "../engine/chosen.h"
 #include "../engine/pick.h"
-#include "../engine/rows.h"
 #include "../engine/work.h"
 #include "../oracle/oracle.h"
 
@@ -61,48 +59,37 @@ static void own_band(const struct attn_shape *s, const double *arg, size_t i, si
 	*hi = block == SIZE_MAX ? 0 : least(tile_visible(s, i), (block + 1) * b);
 }
 
-/* Queries a chunk: some 128 for each block, but no fewer chunks than ranks. */
-static size_t chunk(const struct attn_shape *s, const double *arg, size_t ranks)
-{
-	size_t lanes = KERN_MAX_LANES, size = 512;
-
-	if (choices(s, arg) > 1 && 128 * blocks(s, arg) / (choices(s, arg) - 1) > size)
-		size = 128 * blocks(s, arg) / (choices(s, arg) - 1);
-	return least(size, (s->n_q + ranks - 1) / ranks) / lanes * lanes + lanes;
-}
-
-/* What the team shares, and what a rank works with. */
 struct work {
-	double *exact; /* block means, nb x d */
-	float *mean;   /* the same, rounded */
-	float *lse;    /* n_q */
-	float longest; /* length of the longest mean */
-	struct rows rows;
-	struct pick pick;
-	float *gate;     /* nb x lanes */
-	uint32_t *chosen; /* chunk x choices */
-	uint32_t *order;  /* the same, sorted by block */
-	uint32_t *start;  /* nb + 1 */
-	size_t i0;        /* the chunk's first query; with lane, for exact_gate */
 	const struct attn_call *call;
+	double *exact; /* shared: block means, nb x d */
+	float *mean;   /* shared: the same, rounded */
+	float longest; /* of them */
+	float *lse;    /* n_q */
+	float *gate;   /* nb x lanes */
+	struct pick pick;
+	struct chosen chosen;
 };
 
-static struct work work_at(const struct attn_call *c, size_t ranks)
+static void lay_out(struct work *w, const struct attn_call *c, const struct attn_shape *s,
+                    const double *arg, size_t ranks, struct layout *shared, struct layout *scratch)
 {
-	const struct attn_shape *s = c->shape;
-	size_t nb = blocks(s, c->arg), choose = choices(s, c->arg), size = chunk(s, c->arg, ranks);
-	char *mem = (char *)c->scratch + rows_scratch_bytes(s->d, s->d_v);
-	struct work w = { .exact = c->shared, .call = c };
+	size_t nb = blocks(s, arg), choose = choices(s, arg);
 
-	w.mean = (float *)(w.exact + nb * s->d);
-	w.lse = c->lse ? c->lse : w.mean + nb * s->d;
-	rows_init(&w.rows, c, c->scratch);
-	pick_init(&w.pick, mem, nb, choose);
-	w.gate = (float *)(mem + pick_bytes(nb, choose));
-	w.chosen = (uint32_t *)(w.gate + nb * KERN_MAX_LANES);
-	w.order = w.chosen + size * choose;
-	w.start = w.order + size * choose;
-	return w;
+	LAYOUT(shared, w->exact, nb * s->d);
+	LAYOUT(shared, w->mean, nb * s->d);
+	LAYOUT(shared, w->lse, s->n_q);
+	LAYOUT(scratch, w->gate, nb * KERN_MAX_LANES);
+	void *pick = layout_take(scratch, pick_bytes(nb, choose));
+	w->chosen.size = (size_t)arg[B];
+	w->chosen.blocks = nb;
+	w->chosen.per_query = choose;
+	w->chosen.chunk = chosen_chunk(s, ranks, nb, choose > 1 ? choose - 1 : 0);
+	chosen_lay_out(&w->chosen, c, s, scratch);
+	if (!c)
+		return;
+	pick_init(&w->pick, pick, nb, choose);
+	if (c->lse)
+		w->lse = c->lse;
 }
 
 static const char *const cases[] = { "b=8:k=2", "b=16:k=1", "b=5:k=4", "b=1:k=3", NULL };
@@ -110,8 +97,10 @@ static const char *const cases[] = { "b=8:k=2", "b=16:k=1", "b=5:k=4", "b=1:k=3"
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
-	size_t nb = blocks(s, arg), choose = choices(s, arg), b = (size_t)arg[B], size = chunk(s, arg, ranks);
-	double pairs, executed, chosen = 0, gates = 0, lanes = KERN_MAX_LANES;
+	struct layout shared = { .base = NULL }, scratch = { .base = NULL };
+	size_t nb = blocks(s, arg), b = (size_t)arg[B];
+	double pairs, executed, chosen = 0, gates = 0;
+	struct work w;
 
 	work_band_pairs(s, arg, own_band, &pairs, &executed);
 	for (size_t i = 0; i < s->n_q; i++) {
@@ -123,37 +112,15 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 		chosen += (double)count * (s->causal ? (double)b : (double)s->n_k / (double)nb);
 		gates += (double)(s->causal ? block + 1 : nb);
 	}
-	work_softmax(s, pairs + chosen, executed + chosen, p);
-	/* Half a tile is lost for each block and chunk. */
+	lay_out(&w, NULL, s, arg, ranks, &shared, &scratch);
 	if (chosen > 0)
-		p->flops_executed += (double)((s->n_q + size - 1) / size * nb * b * (s->d + s->d_v)) * lanes;
+		executed += chosen + chosen_waste(s, w.chosen.chunk, nb, b);
+	work_softmax(s, pairs + chosen, executed, p);
 	p->flops_useful += (2 * gates + (double)s->n_k) * (double)s->d;
 	p->flops_executed += (2 * gates + (double)s->n_k) * (double)s->d;
-	p->shared = nb * s->d * (sizeof(double) + sizeof(float)) + s->n_q * sizeof(float);
-	p->scratch = rows_scratch_bytes(s->d, s->d_v) + pick_bytes(nb, choose) +
-	             (nb * KERN_MAX_LANES + 2 * size * choose + nb + 1) * sizeof(float);
+	p->shared = shared.used;
+	p->scratch = scratch.used;
 	return NULL;
-}
-
-/* Means of blocks rank, rank + size, ... in double: gates must be comparable. */
-static void block_means(const struct work *w, struct attn_team *team)
-{
-	const struct attn_call *c = w->call;
-	size_t d = c->shape->d, n = c->shape->n_k, b = (size_t)c->arg[B];
-
-	for (size_t u = team->rank; u * b < n; u += team->size) {
-		size_t count = least(b, n - u * b);
-		double *mean = w->exact + u * d;
-		for (size_t e = 0; e < d; e++)
-			mean[e] = 0;
-		for (size_t j = u * b; j < u * b + count; j++)
-			for (size_t e = 0; e < d; e++)
-				mean[e] += (double)((const float *)c->k)[j * c->ldk + e];
-		for (size_t e = 0; e < d; e++) {
-			mean[e] /= (double)count;
-			w->mean[u * d + e] = (float)mean[e];
-		}
-	}
 }
 
 /* pick_exact: the gate of the tile's query `lane` and block u. */
@@ -161,7 +128,7 @@ static double exact_gate(const void *ctx, size_t lane, size_t u)
 {
 	const struct work *w = ctx;
 	const struct attn_call *c = w->call;
-	const float *q = (const float *)c->q + (w->rows.t.q0 + lane) * c->ldq;
+	const float *q = (const float *)c->q + (w->chosen.rows.t.q0 + lane) * c->ldq;
 	double sum = 0;
 
 	for (size_t e = 0; e < c->shape->d; e++)
@@ -169,15 +136,16 @@ static double exact_gate(const void *ctx, size_t lane, size_t u)
 	return sum;
 }
 
-/* What a tile's queries choose beside their own block, which always wins. */
-static void choose_blocks(struct work *w, size_t rows)
+/* What a tile's queries choose beside their own block, which always wins. i0: the
+ * chunk's first query. */
+static void choose_blocks(struct work *w, size_t i0, size_t rows)
 {
 	const struct attn_call *c = w->call;
 	const struct attn_shape *s = c->shape;
-	struct tile *t = &w->rows.t;
+	struct tile *t = &w->chosen.rows.t;
 	size_t lanes = c->kern->lanes, d = s->d, nb = blocks(s, c->arg), choose = choices(s, c->arg);
 	const float *q = (const float *)c->q + t->q0 * c->ldq;
-	uint32_t *chosen = w->chosen + (t->q0 - w->i0) * choose;
+	uint32_t *chosen = w->chosen.block + (t->q0 - i0) * choose;
 	float error[KERN_MAX_LANES];
 
 	if (s->causal) /* up to the own block of the last query */
@@ -207,7 +175,7 @@ static void choose_blocks(struct work *w, size_t rows)
 static void own_blocks(struct work *w, size_t rows)
 {
 	const struct attn_call *c = w->call;
-	struct tile *t = &w->rows.t;
+	struct tile *t = &w->chosen.rows.t;
 	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
 
 	for (size_t r = 0; r < rows; r++)
@@ -217,46 +185,30 @@ static void own_blocks(struct work *w, size_t rows)
 	tile_store(t, (float *)c->out + t->q0 * c->ldo, c->ldo, w->lse + t->q0);
 }
 
-/* Each block meets the queries of the chunk that chose it. */
-static void chosen_blocks(struct work *w, size_t count)
-{
-	const struct attn_call *c = w->call;
-	size_t lanes = c->kern->lanes, b = (size_t)c->arg[B], nb = blocks(c->shape, c->arg);
-
-	bucket_sort(w->chosen, count, choices(c->shape, c->arg), nb, w->start, w->order);
-	for (size_t u = 0; u < nb; u++) {
-		const float *k = (const float *)c->k + u * b * c->ldk, *v = (const float *)c->v + u * b * c->ldv;
-		for (size_t a = w->start[u]; a < w->start[u + 1]; a += lanes) {
-			uint32_t index[KERN_MAX_LANES];
-			size_t rows = least(lanes, w->start[u + 1] - a);
-			for (size_t r = 0; r < rows; r++)
-				index[r] = (uint32_t)w->i0 + w->order[a + r];
-			rows_load(&w->rows, index, rows);
-			rows_resume(&w->rows, index, w->lse);
-			tile_keys(&w->rows.t, k, c->ldk, v, c->ldv, least(b, c->shape->n_k - u * b), NULL);
-			rows_store(&w->rows, index, w->lse);
-		}
-	}
-}
-
 static void forward(const struct attn_call *c, struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
-	size_t size = chunk(s, c->arg, team->size), lanes = c->kern->lanes;
-	struct work w = work_at(c, team->size);
+	struct layout shared = { .base = c->shared }, scratch = { .base = c->scratch };
+	size_t nb = blocks(s, c->arg), lanes = c->kern->lanes;
+	struct work w = { .call = c };
 
-	block_means(&w, team);
+	lay_out(&w, c, s, c->arg, team->size, &shared, &scratch);
+	chosen_means(c->k, c->ldk, s->n_k, s->d, w.chosen.size, w.chosen.size, nb, team->rank, team->size,
+	             w.exact, w.mean);
 	attn_barrier(team);
-	for (size_t u = 0; u < blocks(s, c->arg); u++)
-		w.longest = fmaxf(w.longest, sqrtf(c->kern->dot(w.mean + u * s->d, w.mean + u * s->d, s->d)));
-	for (w.i0 = team->rank * size; w.i0 < s->n_q; w.i0 += team->size * size) {
-		size_t count = least(size, s->n_q - w.i0);
+	w.longest = chosen_longest(c->kern, w.mean, nb, s->d);
+	for (size_t turn = 0; turn * team->size * w.chosen.chunk < s->n_q; turn++) {
+		size_t i0 = chosen_first(&w.chosen, team, turn);
+		if (i0 >= s->n_q)
+			continue;
+		size_t count = least(w.chosen.chunk, s->n_q - i0);
 		for (size_t i = 0; i < count; i += lanes) {
-			w.rows.t.q0 = w.i0 + i;
-			choose_blocks(&w, least(lanes, count - i));
+			w.chosen.rows.t.q0 = i0 + i;
+			choose_blocks(&w, i0, least(lanes, count - i));
 			own_blocks(&w, least(lanes, count - i));
 		}
-		chosen_blocks(&w, count);
+		w.chosen.into.out = (float *)c->out + i0 * c->ldo;
+		chosen_attend(&w.chosen, i0, count, w.lse + i0);
 	}
 	if (c->stats && team->rank == 0)
 		c->stats->flops_executed += (double)(s->n_k * s->d);

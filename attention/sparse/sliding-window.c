@@ -68,7 +68,8 @@ const struct attn_variant attn_sliding_window = {
 	.complexity = "n w d",
 	.summary = "Counts keys on each side: left = right = 256 is a window of 513.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,
+	         ATTN_NONNEG | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS |
+	         ATTN_BF16_OK | ATTN_F16_OK,
 	.impl_bound = 2e-6f,
 	.limit = "left=n:right=n",
 	.cases = cases,

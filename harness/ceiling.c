@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Measuring ceilings, and the verb that prints them. */
+#include "ceiling.h"
+
+#include "clock.h"
+#include "cross.h"
+#include "grid.h"
+#include "team.h"
+#include "topo.h"
+#include "verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { REPEATS = 20, SGEMM_SIDE = 512, EXP_FLOATS = 4096 };
+
+const char *const ceiling_level_names[] = { "l1", "l2", "l3", "dram", NULL };
+
+/* One timed section of a team. */
+struct section {
+	const struct kern *kern;
+	enum attn_ceiling what;
+	float **x; /* of each rank */
+	size_t floats, rounds;
+	int64_t begin, end;
+	double work; /* of one rank */
+};
+
+static void run_section(void *arg, struct attn_team *me)
+{
+	struct section *s = arg;
+
+	attn_barrier(me);
+	if (me->rank == 0)
+		s->begin = clock_now_ns();
+	double work = attn_ceiling(s->kern, s->what, s->x[me->rank], s->floats, s->rounds);
+	attn_barrier(me);
+	if (me->rank == 0) {
+		s->end = clock_now_ns();
+		s->work = work;
+	}
+}
+
+/* Work a nanosecond of all ranks: 1e9 a second. */
+static double best_rate(struct team *team, struct section *s, double seconds)
+{
+	double best = 0, slice = seconds * 1e9 / (REPEATS + 1);
+
+	s->rounds = 1;
+	for (;;) {
+		team_run(team, TEAM_FAST, run_section, s);
+		double took = (double)(s->end - s->begin);
+		if (took >= slice / 4) {
+			s->rounds = (size_t)((double)s->rounds * slice / took) + 1;
+			break;
+		}
+		s->rounds *= 2;
+	}
+	for (int r = 0; r < REPEATS; r++) {
+		team_run(team, TEAM_FAST, run_section, s);
+		double rate = s->work * (double)team_size(team) / (double)(s->end - s->begin);
+		best = rate > best ? rate : best;
+	}
+	return best;
+}
+
+/* Touched by the thread that uses it, so that it lies in its memory. */
+struct touching {
+	float **x;
+	size_t floats;
+};
+
+static void touch(void *arg, struct attn_team *me)
+{
+	const struct touching *t = arg;
+
+	for (size_t i = 0; i < t->floats; i++)
+		t->x[me->rank][i] = 1.0f / (float)(1 + i % 7);
+}
+
+/* Half of a private cache; of the shared last one, its share of a third; four
+ * times that for memory, all threads together. */
+static void working_sets(const struct topo_info *topo, size_t threads, size_t bytes[LEVELS])
+{
+	size_t llc = topo->llc_bytes ? topo->llc_bytes : (size_t)32 << 20;
+
+	bytes[LEVEL_L1] = topo->l1d_bytes / 2;
+	bytes[LEVEL_L2] = topo->l2_bytes / 2;
+	bytes[LEVEL_L3] = topo->l3_bytes / 3 / threads;
+	bytes[LEVEL_DRAM] = 4 * llc / threads;
+}
+
+bool ceilings_measure(struct team *team, const struct kern *kern, const struct topo_info *topo,
+                      double seconds, struct ceilings *out)
+{
+	size_t threads = team_size(team);
+	float *x[TEAM_MAX] = { NULL };
+	struct section s = { .kern = kern, .x = x };
+	bool ok = true;
+
+	*out = (struct ceilings){ .threads = (unsigned)threads };
+	working_sets(topo, threads, out->level_bytes);
+	size_t most = out->level_bytes[LEVEL_DRAM], square = sizeof(float) * 3 * SGEMM_SIDE * SGEMM_SIDE;
+	most = (most > square ? most : square) / ATTN_ALIGN * ATTN_ALIGN;
+	for (size_t r = 0; r < threads; r++)
+		ok = (x[r] = aligned_alloc(ATTN_ALIGN, most)) && ok;
+	if (ok) {
+		struct touching t = { x, most / sizeof(float) };
+		team_run(team, TEAM_FAST, touch, &t);
+		s.what = ATTN_CEILING_FMA;
+		out->fma_gflops = best_rate(team, &s, seconds);
+		s.what = ATTN_CEILING_SGEMM;
+		s.floats = square / sizeof(float);
+		out->sgemm_gflops = best_rate(team, &s, seconds);
+		s.what = ATTN_CEILING_EXP;
+		s.floats = EXP_FLOATS;
+		out->exp_gexps = best_rate(team, &s, seconds);
+		for (size_t level = 0; level < LEVELS; level++) {
+			s.floats = out->level_bytes[level] / sizeof(float) / 64 * 64;
+			s.what = ATTN_CEILING_READ;
+			out->read_gbs[level] = s.floats ? best_rate(team, &s, seconds) : (double)NAN;
+			s.what = ATTN_CEILING_TRIAD;
+			out->triad_gbs[level] = s.floats ? best_rate(team, &s, seconds) : (double)NAN;
+		}
+	}
+	for (size_t r = 0; r < threads; r++)
+		free(x[r]);
+	return ok;
+}
+
+/* ---- the verb ---- */
+
+static json_t *levels_json(const double gbs[LEVELS])
+{
+	json_t *levels = json_object();
+
+	for (size_t i = 0; i < LEVELS; i++)
+		if (!isnan(gbs[i]))
+			json_object_set_new(levels, ceiling_level_names[i], json_real(gbs[i]));
+	return levels;
+}
+
+json_t *ceilings_json(const struct ceilings *c, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:i s:s s:f s:f s:f s:o s:o}", "threads", (int)c[i].threads,
+		                                      "isa", c[i].isa, "fma_gflops", c[i].fma_gflops,
+		                                      "sgemm_gflops", c[i].sgemm_gflops, "exp_gexps",
+		                                      c[i].exp_gexps, "read_gbs", levels_json(c[i].read_gbs),
+		                                      "triad_gbs", levels_json(c[i].triad_gbs)));
+	return list;
+}
+
+static void levels_from(const json_t *json, double gbs[LEVELS])
+{
+	for (size_t i = 0; i < LEVELS; i++) {
+		const json_t *x = json_object_get(json, ceiling_level_names[i]);
+		gbs[i] = json_is_number(x) ? json_number_value(x) : (double)NAN;
+	}
+}
+
+static size_t ceilings_parse(const char *text, struct ceilings out[CEILINGS_MAX])
+{
+	json_t *list = json_loads(text, 0, NULL);
+	size_t n = json_array_size(list) < CEILINGS_MAX ? json_array_size(list) : CEILINGS_MAX;
+
+	for (size_t i = 0; i < n; i++) {
+		const json_t *one = json_array_get(list, i);
+		const char *isa = json_string_value(json_object_get(one, "isa"));
+		out[i] = (struct ceilings){
+			.threads = (unsigned)json_integer_value(json_object_get(one, "threads")),
+			.fma_gflops = json_number_value(json_object_get(one, "fma_gflops")),
+			.sgemm_gflops = json_number_value(json_object_get(one, "sgemm_gflops")),
+			.exp_gexps = json_number_value(json_object_get(one, "exp_gexps")),
+		};
+		snprintf(out[i].isa, sizeof out[i].isa, "%s", isa ? isa : "");
+		levels_from(json_object_get(one, "read_gbs"), out[i].read_gbs);
+		levels_from(json_object_get(one, "triad_gbs"), out[i].triad_gbs);
+	}
+	json_decref(list);
+	return n;
+}
+
+static void add_row(struct grid *grid, const struct ceilings *c)
+{
+	grid_cell(grid, "%u", c->threads);
+	grid_cell(grid, "%s", c->isa);
+	grid_cell(grid, "%.1f", c->fma_gflops);
+	grid_cell(grid, "%.1f", c->sgemm_gflops);
+	grid_cell(grid, "%.2f", c->exp_gexps);
+	for (size_t i = 0; i < 2 * LEVELS; i++) {
+		double gbs = i % 2 ? c->triad_gbs[i / 2] : c->read_gbs[i / 2];
+		if (isnan(gbs))
+			grid_cell(grid, "%s", "");
+		else
+			grid_cell(grid, "%.1f", gbs);
+	}
+}
+
+static void grid_head(struct grid *grid)
+{
+	static const char *const names[] = {
+		">threads", "isa", ">fma_gflops", ">sgemm_gflops", ">exp_gexps", ">read_l1_gbs",
+		">triad_l1_gbs", ">read_l2_gbs", ">triad_l2_gbs", ">read_l3_gbs", ">triad_l3_gbs",
+		">read_dram_gbs", ">triad_dram_gbs",
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		grid_column(grid, names[i]);
+}
+
+static bool measure_one(const struct config *config, const struct topo *topo, unsigned threads,
+                        const char *isa, struct ceilings *c, char *error)
+{
+	unsigned cpus[TOPO_CPUS_MAX];
+	struct topo_info info;
+	const char *why = NULL;
+
+	topo_info(topo, &info);
+	if (!topo_choose(topo, threads, config->cpus, cpus, error))
+		return false;
+	struct team *team = team_create(threads, config->no_pin ? NULL : cpus, &why);
+	if (!team)
+		return fail(error, "cannot start %u threads: %s", threads, why);
+	attn_blas_threads(1); /* each thread multiplies its own matrices */
+	bool ok = ceilings_measure(team, attn_kern(isa), &info, config->seconds > 0 ? config->seconds : 1, c);
+	team_destroy(team);
+	snprintf(c->isa, sizeof c->isa, "%s", isa);
+	return ok || fail(error, "not enough memory for %u threads", threads);
+}
+
+/* Every thread count on every instruction set that was asked for. */
+static bool measure_all(const struct config *config, struct ceilings out[CEILINGS_MAX], size_t *n,
+                        char *error)
+{
+	struct topo *topo = topo_load(error);
+	struct numbers threads = { 0 };
+	struct names isas = { 0 };
+	bool ok = topo && cross_threads(config, &threads, error) && cross_isas(config, "auto", &isas, error);
+
+	*n = 0;
+	if (ok && isas.n * threads.n > CEILINGS_MAX)
+		ok = fail(error, "--threads: %zu combinations with --isa are too many, at most %d", isas.n * threads.n,
+		          CEILINGS_MAX);
+	for (size_t i = 0; ok && i < isas.n; i++)
+		for (size_t t = 0; ok && t < threads.n; t++)
+			ok = measure_one(config, topo, (unsigned)threads.v[t], isas.v[i], &out[(*n)++], error);
+	free(threads.v);
+	names_free(&isas);
+	if (topo)
+		topo_free(topo);
+	return ok;
+}
+
+bool roof_verb(const struct config *config, struct text *out, char *error)
+{
+	struct ceilings ceilings[CEILINGS_MAX];
+	struct grid grid = { 0 };
+	size_t n;
+
+	if (!measure_all(config, ceilings, &n, error))
+		return false;
+	if (config->format == FORMAT_JSON) {
+		json_t *json = ceilings_json(ceilings, n);
+		char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(5));
+		text_adds(out, text ? text : "[]");
+		text_adds(out, "\n");
+		free(text);
+		json_decref(json);
+		return true;
+	}
+	grid_head(&grid);
+	for (size_t i = 0; i < n; i++)
+		add_row(&grid, &ceilings[i]);
+	grid_print(&grid, config->format, out);
+	grid_free(&grid);
+	if (config->format == FORMAT_TEXT)
+		text_adds(out, "\nGFLOP/s of fused multiply-adds in registers and of a 512^3 product by OpenBLAS, 1e9 "
+		               "exponentials/s,\nGB/s read and of y += a x by cache level; all threads together, the "
+		               "best of five.\n");
+	return true;
+}
+
+/* ---- asked by a run ---- */
+
+static void exec_roof(int to, const char *threads, const char *isas, const struct config *config)
+{
+	char seconds[32];
+	const char *argv[16] = { "attnbench", "roof", "--threads", threads, "--isa", isas, "--seconds", seconds,
+		                 "--format", "json" };
+	size_t n = 10;
+
+	snprintf(seconds, sizeof seconds, "%.6g", config->seconds > 0 ? config->seconds : 0.1);
+	if (config->no_pin)
+		argv[n++] = "--no-pin";
+	if (config->cpus) {
+		argv[n++] = "--cpus";
+		argv[n++] = config->cpus;
+	}
+	if (dup2(to, STDOUT_FILENO) >= 0)
+		execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+size_t ceilings_ask(const char *threads, const char *isas, const struct config *config,
+                    struct ceilings out[CEILINGS_MAX], char *error)
+{
+	struct text json = { 0 };
+	char chunk[4096];
+	int ends[2], status = -1;
+	ssize_t got;
+	size_t n = 0;
+
+	if (!pipe2(ends, O_CLOEXEC)) {
+		pid_t child = fork();
+		if (child == 0)
+			exec_roof(ends[1], threads, isas, config);
+		close(ends[1]);
+		while (child > 0 && ((got = read(ends[0], chunk, sizeof chunk)) > 0 || (got < 0 && errno == EINTR)))
+			if (got > 0)
+				text_add(&json, chunk, (size_t)got);
+		close(ends[0]);
+		while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+			continue;
+	}
+	if (status == 0 && json.s)
+		n = ceilings_parse(json.s, out);
+	text_free(&json);
+	if (!n)
+		fail(error, "the ceilings of the machine were not measured: `attnbench roof` says why");
+	return n;
+}

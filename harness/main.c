@@ -41,7 +41,10 @@ static const struct verb verbs[] = {
 	/* Verbs of plots/, which reads its own options. */
 	{ "report", "DIR", "figures, findings and a page from a run", 0, false, NULL },
 	{ "figures", "DIR", "figures from a run: PDF, SVG, PNG", 0, false, NULL },
-	{ "findings", "DIR", "the three most interesting findings of a run, in words", 0, false, NULL },
+	{ "findings", "DIR", "the most interesting findings of a run, in words", 0, false, NULL },
+	{ "fit", "DIR", "exponents and crossovers with intervals", 0, false, NULL },
+	{ "compare", "A B", "two runs, or two variants of one: what is faster", 0, false, NULL },
+	{ "lint", "FILE", "is a table of results plausible? ours or another program's", 0, false, NULL },
 	{ 0 },
 };
 

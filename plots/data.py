@@ -28,7 +28,8 @@ NUMBERS = TIME + MEMORY + ERROR + [
     "prepare_ns", "cpu_median_ns", "flops_model", "flops_useful", "flops_executed",
     "pairs_executed", "bytes_model", "gflops_per_s", "gbytes_per_s", "intensity_flop_per_byte",
     "roof_share", "io_bytes", "ws_model_bytes", "untracked_bytes", "err_exact_max_abs",
-    "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj", "task_accuracy"]
+    "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj", "task_accuracy",
+    "task_chance", "err_uniform_rel_fro"]
 TEXTS = ["run_id", "cell_id", "stop_reason", "message", "flags"]
 REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + TIME + [
     "ws_tracked_bytes", "err_exact_rel_fro", "err_exact_nmse_u"]
@@ -37,7 +38,7 @@ REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + 
 # on one curve of it. The length is the axis, the seed is repetition.
 RAW = {"cell_id", "pass", "round", "position", "sample", "samples_in_round", "status", "t_start_ns",
        "calls", "wall_ns", "disturbed", "steal_ticks", "cal_before_ns", "cal_after_ns"}
-GROUP = ["input_kind", "mode", "batch", "heads", "rows", "d_head", "d_value", "causal", "scale",
+GROUP = ["input_kind", "mode", "batch", "heads", "kv_heads", "rows", "d_head", "d_value", "causal", "scale",
          "dtype", "threads", "isa", "cache"]
 SERIES = ["impl", "variant", "params"]
 
@@ -155,15 +156,22 @@ class Group:
     def uniform(self, n):
         """Relative error at length n of a plain mean of the visible values.
 
-        rel_fro^2 / nmse_u = |U-Y|^2 / |Y|^2 holds for every variant, so the
+        Where no column says so: rel_fro^2 / nmse_u = |U-Y|^2 / |Y|^2 holds for every variant, so the
         one that is furthest from exact gives it with the most digits.
         """
+        given = self.cells.loc[self.cells["n"] == n, "err_uniform_rel_fro"].dropna()
+        if len(given):
+            return float(given.median())
         rows = self.cells[(self.cells["n"] == n) & (self.cells["err_exact_nmse_u"] > 1e-6)
                           & self.cells["err_exact_rel_fro"].notna()]
         if rows.empty:
             return np.nan
         row = rows.loc[rows["err_exact_nmse_u"].idxmax()]
         return float(row["err_exact_rel_fro"] / np.sqrt(row["err_exact_nmse_u"]))
+
+    def chance(self, n):
+        """Accuracy at length n of a guess at the task; NaN where there is no task."""
+        return float(self.cells.loc[self.cells["n"] == n, "task_chance"].median())
 
     @property
     def entropy(self):
@@ -260,15 +268,16 @@ def _check(cells, path):
         raise DataError(f"{path}: schema_version {cells['schema_version'].iloc[int(np.argmax(~(newer <= SCHEMA)))]!r}, "
                         f"but this version reads up to {SCHEMA}. Update attnbench.")
     cells = cells.copy()
-    for column in ["scale"] + NUMBERS + TEXTS:
+    for column in ["scale", "kv_heads"] + NUMBERS + TEXTS:
         if column not in cells.columns:
             cells[column] = ""
-    for column in KEY_NUMBER + ["scale"] + NUMBERS:
+    for column in KEY_NUMBER + ["scale", "kv_heads"] + NUMBERS:
         cells[column] = _numbers(cells[column], path, required=column in KEY_NUMBER)
     unknown = sorted(set(cells["status"]) - set(STATUSES))
     if unknown:
         raise DataError(f"{path}: unknown status {unknown[0]!r}; known: {', '.join(STATUSES)}.")
     _check_times(cells, path)
+    cells["kv_heads"] = cells["kv_heads"].fillna(cells["heads"])
     cells["scale"] = cells["scale"].fillna(1 / np.sqrt(cells["d_head"]))
     cells["n"] = cells["n_k"].astype(int)
     cells["rows"] = np.where(cells["n_q"] == cells["n_k"], 0, cells["n_q"]).astype(int)
@@ -322,9 +331,10 @@ def _slug(key, varying):
     """File name of a group: its input, and what else tells it from the others."""
     words = [key["input_kind"]]
     for column, short in (("mode", ""), ("rows", "nq"), ("d_head", "d"), ("batch", "b"),
-                          ("heads", "h"), ("threads", "t"), ("dtype", ""), ("isa", ""),
+                          ("heads", "h"), ("kv_heads", "kv"), ("threads", "t"), ("dtype", ""), ("isa", ""),
                           ("cache", ""), ("d_value", "dv"), ("scale", "scale")):
         usual = (column == "d_value" and key["d_value"] == key["d_head"]
+                 or column == "kv_heads" and key["kv_heads"] == key["heads"]
                  or column == "scale" and usual_scale(key))
         if column in varying and not usual:
             value = key[column]

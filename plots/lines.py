@@ -72,7 +72,7 @@ def lines(group, quantity, columns, machine=""):
     if not shown:
         return None
     size = style.SIZES[columns]
-    guides = _guides(group) if quantity is ERROR else []
+    guides = _guides(group, quantity)
     names = [s.label for s in shown] + [g[0] for g in guides]
     step = size["text"] * 1.22
     margin = 20 + size["mark"] + 6 + max(text_width(t, size["text"]) for t in names)
@@ -174,7 +174,8 @@ def facts(group, machine=""):
     threads = key["threads"]
     return [w for w in (
         group.input + spread_of,
-        f"batch {key['batch']:g}", f"{key['heads']:g} head" + "s" * (key["heads"] != 1),
+        f"batch {key['batch']:g}", f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
+        + (f" ({key['kv_heads']:g} of keys)" if key["kv_heads"] != key["heads"] else ""),
         f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] else "",
         d, "" if usual_scale(key) else f"scale {key['scale']:.3g}",
         "causal" if key["causal"] else "bidirectional", key["dtype"],
@@ -237,9 +238,14 @@ def _lift(y, floor, quantity):
     return y if quantity.linear else np.where(y == 0, floor, y)
 
 
-def _guides(group):
-    """[(name, [(n, error)], dashes)]: what a useless answer would score."""
+def _guides(group, quantity):
+    """[(name, [(n, value)], dashes)]: what a useless answer would score."""
     lengths = group.measured_lengths
+    if quantity is ACCURACY:
+        chance = [(n, group.chance(n)) for n in lengths if np.isfinite(group.chance(n))]
+        return [("a guess", chance, (0, (5, 2)))] if chance else []
+    if quantity is not ERROR:
+        return []
     uniform = [(n, group.uniform(n)) for n in lengths]
     uniform = [(n, u) for n, u in uniform if np.isfinite(u)]
     out = [("zero output", [(n, 1.0) for n in lengths], (0, (1, 1.5)))]

@@ -16,10 +16,13 @@ LEVELS = ("l1", "l2", "l3", "dram")
 
 
 def ceilings(run, group):
-    """{"peak": GFLOP/s, "gemm": ..., "l1": GB/s, ...} at the group's threads, or None."""
+    """{"peak": GFLOP/s, "gemm": ..., "l1": GB/s, ...} at the group's threads and, if it
+    was measured, instruction set; or None."""
     roof = run.info.get("roof")
-    one = roof.get(f"{group.key['threads']:g}") if isinstance(roof, dict) else None
-    if not isinstance(one, dict) or not _positive(one.get("fma_gflops")):
+    same = [r for r in roof if isinstance(r, dict) and r.get("threads") == group.key["threads"]
+            and _positive(r.get("fma_gflops"))] if isinstance(roof, list) else []
+    one = next((r for r in same if r.get("isa") == group.key["isa"]), same[0] if same else None)
+    if one is None:
         return None
     out = {"peak": one["fma_gflops"], "gemm": one.get("sgemm_gflops")}
     read = one.get("read_gbs") if isinstance(one.get("read_gbs"), dict) else {}
@@ -45,8 +48,8 @@ def roofline(run, group, n, columns, machine=""):
     knees = [roofs["peak"] / roofs[b] for b in bands]
     sheet = Sheet(columns, f"Roofline at n = {n}", facts(group, machine), families_of([s for s, _, _ in rows]),
                   ["Ceilings as this run measured them, at the same number of threads: multiply-adds"
-                   + (", sgemm (dashed)" if "gemm" in roofs else "") + " and reading from each level. Operations and bytes "
-                   "are those that the variant declares; from a cache it may pass the slope of memory."],
+                   + (", sgemm (dashed)" if "gemm" in roofs else "") + " and reading from each level. Operations are "
+                   "those that the definition needs, bytes the least traffic that the variant declares."],
                   200 if columns == 1 else 260, left=left)
     beside = text_width("sgemm 1000", size["text"]) + 8
     ax = sheet.axes(left, sheet.bottom, sheet.right - beside, sheet.top)

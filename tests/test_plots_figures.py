@@ -185,8 +185,9 @@ def test_no_interval_no_memory_no_error(tmp_path):
         check_layout(figures.draw(analysis, f, 1))
 
 
-ROOF = {"1": {"fma_gflops": 118.0, "sgemm_gflops": 104.0, "triad_gbs": {"dram": 15.0}, "exp_gexps": 2.0,
-              "read_gbs": {"l1": 420.0, "l2": 180.0, "l3": 60.0, "dram": 18.0}}}
+ROOF = [{"threads": 2, "isa": "avx2", "fma_gflops": 230.0},
+        {"threads": 1, "isa": "avx2", "fma_gflops": 118.0, "sgemm_gflops": 104.0, "triad_gbs": {"dram": 15.0},
+         "exp_gexps": 2.0, "read_gbs": {"l1": 420.0, "l2": 180.0, "l3": 60.0, "dram": 18.0}}]
 
 
 def texts_of(path, name, columns, overlay=False):
@@ -207,7 +208,7 @@ def test_roofline_needs_and_shows_the_ceilings(tmp_path, columns):
     assert "peak 118" in texts and "sgemm 104" in texts and "memory 18 GB/s" in texts and "linear-elu" in texts
 
 
-@pytest.mark.parametrize("roof", [{}, [], {"1": None}, {"1": {"fma_gflops": "fast"}}, {"2": ROOF["1"]}])
+@pytest.mark.parametrize("roof", [{}, [], [None], [{"threads": 1, "fma_gflops": "fast"}], ROOF[:1]])
 def test_a_roof_of_another_shape_is_no_roof(tmp_path, roof):
     synthetic.write_run(tmp_path, groups=synthetic.GROUPS[:1], raw=False, info={"roof": roof})
     assert not any(f.name == "roofline" for f in figures.plan(derive.Analysis(data.load(tmp_path))))
@@ -216,7 +217,8 @@ def test_a_roof_of_another_shape_is_no_roof(tmp_path, roof):
 @pytest.mark.parametrize("columns", [2, 1])
 def test_task_accuracy_is_drawn_where_there_is_some(tmp_path, columns):
     table = synthetic.write_run(tmp_path, groups=synthetic.GROUPS[:1], raw=False)
-    table.assign(task_accuracy=np.linspace(0, 1, len(table))).to_csv(tmp_path / "summary.csv", index=False)
+    table.assign(task_accuracy=np.linspace(0, 1, len(table)), task_chance=0.1).to_csv(tmp_path / "summary.csv", index=False)
+    assert "a guess" in texts_of(tmp_path, "accuracy", columns)
     assert "task accuracy [1]" in texts_of(tmp_path, "accuracy", columns)
     assert "task accuracy [1]" in texts_of(tmp_path, "bubble", columns)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """plots/: exponents, decompositions and crossovers, on data whose truth is known."""
 import csv
+import json
 
 import numpy as np
 import pandas as pd
@@ -277,6 +278,21 @@ def test_seeds_are_pooled(tmp_path):
     assert derive.growth_data(group.find("flash"), "time", rounds).rounds.shape == (12, 2)
 
 
+def check_schema(table, schema):
+    """Columns, types and enumerations of a Frictionless Table Schema."""
+    assert list(table.columns) == [f["name"] for f in schema["fields"]]
+    for f in schema["fields"]:
+        known = table.loc[table[f["name"]] != "", f["name"]]
+        if f["type"] in ("integer", "number"):
+            assert np.isfinite(known.astype(float)).all(), f["name"]
+        if f["type"] == "integer":
+            assert known.str.fullmatch(r"-?\d+").all(), f["name"]
+        if f["type"] == "boolean":
+            assert set(known) <= {"0", "1"}
+        assert set(known) <= set(f.get("constraints", {}).get("enum", known)), f["name"]
+        assert f["description"]
+
+
 def test_derived_files(analysis, run, tmp_path):
     paths = derive.write(analysis, tmp_path)
     assert [p.name for p in paths] == ["fits.csv", "slopes.csv", "crossovers.csv"]
@@ -286,6 +302,8 @@ def test_derived_files(analysis, run, tmp_path):
         assert "nan" not in text and "inf" not in text.replace("linf", "") and "\r" not in text
         assert not table.duplicated(["variant", "params", "input_kind", "quantity"] + [
             c for c in ("n_from", "baseline", "error_at_most") if c in table]).any()
+    for path, table in zip(paths, tables):
+        check_schema(table, json.loads((synthetic.ROOT / "results" / "schema" / f"{path.stem}.json").read_text()))
     fit, slopes, crossings = tables
     row = fit[(fit.variant == "flash") & (fit.quantity == "time") & (fit.input_kind == GAUSS)].iloc[0]
     assert float(row.exponent_ci_lo) <= 2 <= float(row.exponent_ci_hi) and row.draws_seed == "1"

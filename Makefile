@@ -42,7 +42,7 @@ HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datas
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests check report bench asan format tidy clean install
+.PHONY: all help deps test tests check report figures bench asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -65,7 +65,10 @@ $(VENV)/.stamp: plots/requirements.txt
 report: deps                      ## the default sweep: CSV, figures and report.html
 	@$(MAKE) --no-print-directory all
 	@./attnbench run $(SWEEP) --out $(OUT) || test $$? = 1
-	@./attnbench report $(OUT)
+	@./attnbench report $(OUT) --formats pdf,svg,png
+
+figures: $(VENV)/.stamp           ## the figures of README.md again, from results/sample
+	@$(VENV)/bin/python -m plots figures results/sample --flat --formats svg --only time,memory,error,pareto
 
 test: deps                        ## all tests
 	@$(MAKE) --no-print-directory all tests
@@ -75,7 +78,7 @@ tests: $(TESTS)
 
 check: deps                       ## what CI runs beside the tests: both compilers, sanitizers, other CPUs
 	@harness/deps.sh --check
-	@tests/check.sh
+	@VENV=$(VENV) tests/check.sh
 
 asan:                             ## all C tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory MODE=asan all tests
@@ -93,6 +96,8 @@ install: all                      ## into $(DESTDIR)$(PREFIX)
 	install -m 644 attention/attn.h $(DEST)/include/attnbench
 	cp -R plots/. $(DEST)/share/attnbench/plots
 	cp -R harness/sweeps datasets/real $(DEST)/share/attnbench
+	install -d $(DEST)/share/attnbench/results
+	cp -R results/published $(DEST)/share/attnbench/results
 
 # Whichever compiler or mode was built last is the one that runs.
 attnbench: $(BUILD)/attnbench FORCE

@@ -49,6 +49,8 @@ def _parse(argv):
     one.add_argument("--formats", metavar="F,F", type=_formats, default=None,
                      help="of pdf, svg, png (default: all)")
     one.add_argument("--no-gnuplot", action="store_true", help="leave out those that gnuplot draws")
+    one.add_argument("--flat", action="store_true",
+                     help="those of the first input and shape and of the whole run, two columns wide, as DIR/NAME.svg")
     _directory(verb("findings", _findings, "print the most interesting findings of a run"))
     one = verb("fit", _fit, "exponents and crossovers with their intervals; writes fits.csv, slopes.csv, "
                "crossovers.csv", " What is printed holds within the lengths that were measured.")
@@ -124,12 +126,15 @@ def _figures(args):
     formats = args.formats or figures.FORMATS
     wanted = figures.plan(analysis, args.lengths, args.overlay)
     wanted = [f for f in wanted if not args.only or f.name.startswith(args.only)]
-    paths = figures.write(analysis, folder, figures.sheets(wanted), formats)
-    if not args.no_gnuplot and not args.only:
+    if args.flat:
+        paths = figures.write_flat(analysis, Path(args.out or args.dir), wanted, formats)
+    else:
+        paths = figures.write(analysis, folder, figures.sheets(wanted), formats)
+    if not args.no_gnuplot and not args.only and not args.flat:
         paths += gp.write(run, folder, formats)
     for path in paths:
         print(path)
-    for line in figures.skipped(run):
+    for line in figures.skipped(run) if not args.only else ():
         print(f"attnbench: {line}", file=sys.stderr)
     return OK
 

@@ -97,9 +97,9 @@ def skipped(run):
     """Figures that there would be if the run had more, and what it would take."""
     out = []
     if not matrices.implied(run):
-        out.append(f"no weights that variants imply: {run.path}/implied has no matrices (attnbench probe writes them).")
+        out.append(f"no weights that variants imply: there are no matrices in {run.path / 'implied'}.")
     if run.groups and all(roofline.ceilings(run, g) is None for g in run.groups):
-        out.append("no roofline: run.json holds no ceilings of the machine (attnbench roof measures them).")
+        out.append("no roofline: run.json holds no ceilings of the machine for these threads.")
     if not run.cells["task_accuracy"].notna().any():
         out.append("no task accuracy: no input of the run is a task.")
     return out
@@ -143,6 +143,17 @@ def write(analysis, folder, jobs, formats=FORMATS):
         (Path(folder) / slug).mkdir(parents=True, exist_ok=True)
     _spread(_write_one, analysis, jobs, folder, formats)
     return [f.path(folder, c, fmt) for f, c in jobs for fmt in formats]
+
+
+def write_flat(analysis, folder, wanted, formats):
+    """Figures of the first group and of the run, two columns wide, as folder/NAME.fmt."""
+    first = {analysis.run.groups[0].slug, RUN}
+    jobs = [(Figure("", f.name, f.title, f.alt, (2,)), draw(analysis, f, 2)) for f in wanted if f.slug in first]
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure, drawn in jobs:
+        for fmt in formats:
+            save(drawn, figure.path(folder, 2, fmt))
+    return [f.path(folder, 2, fmt) for f, _ in jobs for fmt in formats]
 
 
 def page(analysis, jobs):

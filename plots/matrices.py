@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Attention itself: the matrices that variants imply, and how peaked real heads are.
 
-DIR/implied/ holds what `attnbench probe` writes: exact.npy and NAME.npy, one n x n
-matrix a variant, rows are queries. Entropies are those in origin.json beside
+DIR/implied/ holds exact.npy and NAME.npy, one n x n matrix a variant (its output where
+the values are the identity); rows are queries. Entropies are those in origin.json beside
 stored tensors."""
 import json
 import os

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """plots/: reading a run, comparing times, findings; on runs whose truth is known."""
-import os
 import shutil
 import subprocess
 import sys
@@ -263,13 +262,8 @@ def test_findings_without_flash_or_raw(tmp_path):
 # Command line
 
 
-def call(*words):
-    return subprocess.run([sys.executable, "-m", "plots", *map(str, words)], cwd=ROOT, text=True,
-                          capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
-
-
-def test_command_line(folder, tmp_path):
-    done = call("findings", folder)
+def test_command_line(call, folder, tmp_path):
+    done = subprocess.run([sys.executable, "-m", "plots", "findings", folder], cwd=ROOT, text=True, capture_output=True)
     assert done.returncode == 0 and done.stdout.startswith("1. Fastest: linear-elu") and not done.stderr
     done = call("report", tmp_path / "nowhere")
     assert done.returncode == 2 and "no such directory" in done.stderr and not done.stdout

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """plots/: comparing runs and variants; is a table plausible; published tables."""
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -18,11 +15,6 @@ from plots import compare, data, derive, foreign, lint, published, speed, tables
 pytest_plugins = ("plots_fixtures",)
 TWO = {v: synthetic.VARIANTS[v] for v in ("flash", "taylor1")}
 PUBLISHED = ROOT / "results" / "published"
-
-
-def call(*words):
-    return subprocess.run([sys.executable, "-m", "plots", *map(str, words)], cwd=ROOT, text=True,
-                          capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 # Comparing
@@ -91,7 +83,7 @@ def test_runs_are_not_paired_and_say_so(tmp_path):
     assert compare.text(made, "csv").count("\n") == 15 and "**" not in compare.text(made, "text")
 
 
-def test_compare_on_the_command_line(tmp_path):
+def test_compare_on_the_command_line(call, tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     synthetic.write_run(a, TWO, synthetic.GROUPS[1:])
     synthetic.write_run(b, TWO, synthetic.GROUPS[1:])
@@ -213,7 +205,7 @@ def test_rounded_deviations_and_copies(tmp_path):
     assert [f.check for f in lint.lint(foreign.read(path))] == ["copied"]
 
 
-def test_lint_on_the_command_line(folder, tmp_path):
+def test_lint_on_the_command_line(call, folder, tmp_path):
     done = call("lint", folder)
     assert done.returncode == 0 and "nothing implausible" in done.stdout
     done = call("lint", PUBLISHED / "lra-cost.csv")
@@ -267,7 +259,7 @@ def test_tables_for_papers(analysis, tmp_path):
     assert tables.render(made, "csv").splitlines()[1] == "a|b,1"
 
 
-def test_fit_on_the_command_line(folder, tmp_path):
+def test_fit_on_the_command_line(call, folder, tmp_path):
     done = call("fit", folder, "--out", tmp_path)
     assert done.returncode == 0 and "O(" not in done.stdout and "within n = 256 to 4096" in done.stdout
     assert {p.name for p in tmp_path.iterdir()} == {"fits.csv", "slopes.csv", "crossovers.csv"}

@@ -167,8 +167,10 @@ def test_layout_from_one_to_many(tmp_path, count, lengths):
     planned = figures.plan(analysis)
     assert {f.name for f in planned} >= {"time", "memory", "error"}
     assert any(f.name.endswith("families") for f in planned) == (count > 16)
+    brief = count > 16 and len(lengths) > 3
     for f, columns in figures.sheets(planned):
-        check_layout(figures.draw(analysis, f, columns))
+        if not brief or columns == 2 or f.name in ("time", "exponents"):
+            check_layout(figures.draw(analysis, f, columns))
 
 
 def test_no_interval_no_memory_no_error(tmp_path):
@@ -267,9 +269,8 @@ def test_crossovers_are_mapped(analysis):
     assert f"{named:.3g}" in texts and "≤ 256" in texts and "never" in texts
 
 
-def test_figures_on_the_command_line(folder, tmp_path):
-    done = subprocess.run([sys.executable, "-m", "plots", "figures", folder, "--out", tmp_path, "--only", "time,noise",
-                           "--formats", "svg"], cwd=ROOT, text=True, capture_output=True)
+def test_figures_on_the_command_line(call, folder, tmp_path):
+    done = call("figures", folder, "--out", tmp_path, "--only", "time,noise", "--formats", "svg")
     names = sorted(p.name for p in tmp_path.rglob("*.*") if p.is_file())
     assert done.returncode == 0 and names == 2 * ["time-1col.svg"] + 2 * ["time.svg"]
     assert done.stderr == ""
@@ -300,11 +301,11 @@ def test_svg_is_the_same_to_the_bit(folder, tmp_path):
     digests = []
     for name in ("a", "b"):
         script = ("import sys; from plots import data, derive, figures; a = derive.Analysis(data.load(sys.argv[1])); "
-                  "figures.write(a, sys.argv[2], figures.sheets(figures.plan(a)[2:4]), ('svg', 'pdf'))")
+                  "figures.write(a, sys.argv[2], [(figures.plan(a)[0], 2), (figures.plan(a)[3], 1)], ('svg', 'pdf'))")
         env = {**os.environ, "PYTHONHASHSEED": str(len(digests) + 1), "PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, "-c", script, folder, tmp_path / name], check=True, env=env)
         digests.append({p.name: p.read_bytes() for p in sorted((tmp_path / name).rglob("*.*"))})
-    assert len(digests[0]) == 8 and digests[0] == digests[1]
+    assert len(digests[0]) == 4 and digests[0] == digests[1]
 
 
 @pytest.mark.skipif(not gp.available(), reason="gnuplot is not installed")

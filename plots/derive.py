@@ -11,7 +11,7 @@ import pandas as pd
 
 from . import bootstrap, fits
 from .crossover import LEVELS, at_error, crossing, in_memory
-from .data import GROUP, SCHEMA
+from .data import SCHEMA
 from .speed import margin, round_medians
 
 BASES = ("full", "flash")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import style
-from .axes import limits, number, set_ticks
+from .axes import number, set_ticks
 from .canvas import PAD, Sheet, families_of
 from .labels import text_width
 from .lines import _family, facts

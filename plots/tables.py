@@ -129,10 +129,14 @@ def results(analysis, group):
     rows = [r for _, r in sorted(rows, key=lambda p: p[0])]
     head = ("variant", "family", "time [ms] [95 %]", "times as fast as flash", "workspace",
             "relative error", "task accuracy")
+    return _filled("results", f"Time, workspace and error at n = {n}: {_what(group)}.", head, rows, (4, 5, 6))
+
+
+def _filled(name, caption, head, rows, right=()):
+    """A table without the columns that are empty throughout."""
     keep = [k for k in range(len(head)) if any(r[k] for r in rows)]
-    return Table("results", f"Time, workspace and error at n = {n}: {_what(group)}.",
-                 tuple(head[k] for k in keep), [tuple(r[k] for k in keep) for r in rows],
-                 tuple(i for i, k in enumerate(keep) if k >= 4))
+    return Table(name, caption, tuple(head[k] for k in keep), [tuple(r[k] for k in keep) for r in rows],
+                 tuple(i for i, k in enumerate(keep) if k in right))
 
 
 def exponents(analysis, group):
@@ -149,9 +153,9 @@ def exponents(analysis, group):
                      str(f.work), str(m.exponent) if m else ""))
     lengths = group.measured_lengths
     within = f" within n = {lengths[0]} to {lengths[-1]}" if lengths else ""
-    return Table("exponents", f"Growth of time and workspace{within}, with 95 % intervals: {_what(group)}.",
-                 ("variant", "last local slope", "exponent of n", "of the tail", "growth",
-                  "its share at the longest n", "slope against FLOPs", "workspace"), rows)
+    head = ("variant", "last local slope", "exponent of n", "of the tail", "growth", "its share at the longest n",
+            "slope against FLOPs", "workspace")
+    return _filled("exponents", f"Growth of time and workspace{within}, with 95 % intervals: {_what(group)}.", head, rows)
 
 
 def crossovers(analysis, group):

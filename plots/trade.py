@@ -161,7 +161,7 @@ def bubble(group, n, columns, machine=""):
     sheet = Sheet(columns, f"Speed, quality and memory at n = {n}", facts(group, machine), families_of([s for s, _ in rows]),
                   [f"Areas: peak workspace; the largest is {bytes_text(most)}, of {rows[0][0].label}."],
                   210 if columns == 1 else 280, left=left)
-    ax = sheet.axes(left, sheet.bottom, sheet.right, sheet.top)
+    ax = sheet.axes(left, sheet.bottom, sheet.right - 10, sheet.top)
     ax.set_xscale("log")
     span = limits(tokens, 1.8)
     ax.set_xlim(*span)

@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 import synthetic
-from synthetic import GAUSS, ROOT
+from synthetic import ROOT
 
-from plots import compare, data, derive, foreign, lint, published, speed, tables
+from plots import compare, data, foreign, lint, published, speed, tables
 
 pytest_plugins = ("plots_fixtures",)
 TWO = {v: synthetic.VARIANTS[v] for v in ("flash", "taylor1")}

@@ -10,6 +10,9 @@ SWEEP  ?= harness/sweeps/default.ini
 ifndef OUT
 OUT    := results/$(shell date -u +%Y%m%dT%H%M%SZ)-default
 endif
+ifndef BENCH
+BENCH  := results/$(shell date -u +%Y%m%dT%H%M%SZ)-kernels
+endif
 DEST    = $(DESTDIR)$(PREFIX)
 
 PKGS   := openblas hwloc jansson inih
@@ -79,6 +82,11 @@ tests: $(TESTS)
 check: deps                       ## what CI runs beside the tests: both compilers, sanitizers, other CPUs
 	@harness/deps.sh --check
 	@VENV=$(VENV) tests/check.sh
+
+bench: deps                       ## the kernels against the machine's ceilings, and patterns against flash
+	@$(MAKE) --no-print-directory all
+	@./attnbench run harness/sweeps/kernels.ini --out $(BENCH) || test $$? = 1
+	@$(VENV)/bin/python -m plots.kernels $(BENCH)
 
 asan:                             ## all C tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory MODE=asan all tests

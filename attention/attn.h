@@ -171,6 +171,7 @@ enum attn_flags {
 	ATTN_LOGITS = 1 << 16,       /* uses shape.scale */
 	ATTN_BF16_OK = 1 << 17,      /* reads and writes bf16 itself */
 	ATTN_F16_OK = 1 << 18,       /* reads and writes f16 itself */
+	ATTN_EMULATED = 1 << 19,     /* a study of roundings, slow: not among `all` */
 };
 
 struct attn_variant {
@@ -218,9 +219,11 @@ struct attn_variant {
 	attn_oracle_fn *oracle;
 };
 
-/* The flags and the bound that hold for these (resolved) arguments. */
+/* The flags and the bound that hold for these (resolved) arguments. Half precision rounds
+ * weights and outputs: 4 u more, u = 2^-8 for bf16 and 2^-11 for f16, where the definition
+ * takes q, k and v as they are rounded. */
 unsigned attn_flags(const struct attn_variant *, const double *arg);
-float attn_bound(const struct attn_variant *, const double *arg);
+float attn_bound(const struct attn_variant *, const double *arg, enum attn_type);
 
 /* plan() and forward() for every type: a variant without ATTN_BF16_OK or ATTN_F16_OK
  * gets f32 copies of its inputs, in shared memory that the plan counts, and its

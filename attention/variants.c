@@ -34,12 +34,13 @@ unsigned attn_flags(const struct attn_variant *variant, const double *arg)
 	return flags;
 }
 
-float attn_bound(const struct attn_variant *variant, const double *arg)
+float attn_bound(const struct attn_variant *variant, const double *arg, enum attn_type type)
 {
 	unsigned flags = variant->flags;
+	static const float rounding[] = { [ATTN_F32] = 0, [ATTN_BF16] = 0x1p-6f, [ATTN_F16] = 0x1p-9f };
 	float bound = variant->impl_bound;
 
 	if (variant->refine)
 		variant->refine(arg, &flags, &bound);
-	return bound;
+	return bound + rounding[type];
 }

@@ -113,8 +113,8 @@ static const struct source outlier = {
 static const struct source lowrank = {
 	.kind = {
 		.name = "lowrank",
-		.summary = "gauss in r of the d dimensions. Flatters feature maps, for which few "
-		           "dimensions are an easier sum, hashing and clustering",
+		.summary = "gauss in r of the d dimensions. Flatters clustering, and random features, "
+		           "whose sum is easier to estimate in few dimensions",
 		.params = { { "r", "rank of q k^T", 4, 1, GEN_RANK_MAX, true },
 		            { "sigma", "standard deviation of the logits at scale 1/sqrt(d)", 1, 0, 100, false } },
 	},

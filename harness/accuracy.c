@@ -18,7 +18,7 @@
 #include "worker.h"
 
 /* Rows on which the definition is evaluated: all of up to ALL, else SOME. */
-enum { ALL = 512, SOME = 128 };
+enum { ALL = 256, SOME = 128 };
 
 static struct reference_input reference_input(const struct cell *c)
 {
@@ -134,15 +134,14 @@ static void define(void *arg, struct attn_team *me)
 
 /* The bound holds for logits of order 1. A logit s carries a rounding error of
  * about u |s|, which is the relative error of its weight e^s, so beyond |s| = 8,
- * where this exceeds the other roundings, the bound grows with the largest.
- * Half precision rounds weights and outputs: 4 u of bf16, u = 2^-8, and of f16,
- * u = 2^-11, where the inputs are taken as they are rounded. */
+ * where this exceeds the other roundings, the bound grows with the largest. */
 static double impl_bound(const struct layer *l, enum attn_type type, double logit_max)
 {
-	static const double rounded[] = { [ATTN_F32] = 0, [ATTN_BF16] = 0x1p-6, [ATTN_F16] = 0x1p-9 };
 	double factor = l->plan.flags & ATTN_LOGITS ? fmax(1, logit_max / 8) : 1;
+	double exact = (double)attn_bound(l->cell.variant, l->plan.arg, ATTN_F32);
+	double half = (double)attn_bound(l->cell.variant, l->plan.arg, type) - exact;
 
-	return (double)attn_bound(l->cell.variant, l->plan.arg) * factor + rounded[type];
+	return exact * factor + half;
 }
 
 static bool measure_impl(struct worker *w, double logit_max)

@@ -181,7 +181,7 @@ static bool add_variant(const struct attn_variant *variant, const char *params,
 	return ok;
 }
 
-/* "family/linear" or "all": every variant that matches, in table order. */
+/* "family/linear", or "all" but what emulates: every variant that matches, in table order. */
 static bool add_many(const char *name, const char *params, const struct where *where,
                      size_t offset, size_t params_offset, struct variant_choices *out, char *error)
 {
@@ -196,6 +196,8 @@ static bool add_many(const char *name, const char *params, const struct where *w
 			nearest_offer(&nearest, variant->family);
 			continue;
 		}
+		if (!family && (variant->flags & ATTN_EMULATED))
+			continue;
 		any = true;
 		if (!add_variant(variant, params, where, params_offset, out, error))
 			return false;

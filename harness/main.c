@@ -2,6 +2,7 @@
  *
  * attnbench: one program, many verbs. The one file that prints errors and
  * exits. Results go to stdout, all else to stderr. */
+#include "experiment.h"
 #include "machine.h"
 #include "plugin.h"
 #include "run.h"
@@ -33,6 +34,7 @@ static const struct verb verbs[] = {
 	{ "run", "[SWEEP.ini]", "measure; the same command again goes on where it ended", VERB_RUN, true,
 	  NULL },
 	{ "show", "DIR", "the table of a run", VERB_SHOW, false, show_verb },
+	{ "experiment", "NAME", "tables without a variant: sqrt-d", VERB_EXPERIMENT, false, experiment_verb },
 	{ "roof", "", "the ceilings of this machine: arithmetic, memory, exponentials", VERB_ROOF, false,
 	  roof_verb },
 	{ "doctor", "", "what disturbs measurements here, and what to do", VERB_DOCTOR, false, doctor_verb },

@@ -16,6 +16,7 @@ enum verb_mask {
 	VERB_DOCTOR = 1 << 4,
 	VERB_VERIFY = 1 << 5,
 	VERB_ROOF = 1 << 6,
+	VERB_EXPERIMENT = 1 << 7,
 };
 
 /* Where an option may stand in a sweep file. */
@@ -72,13 +73,14 @@ struct config {
 	double seconds;     /* a ceiling, 0: default */
 	double order_seed;
 	bool no_pin;
+	bool accuracy_only;
 	char *cpus, *baseline, *name;
 
 	char *out, *rerun, *sysroot;
 	char *plugin[PLUGINS_MAX];
 	size_t n_plugins;
 	bool fresh, retry_failed, quiet, help;
-	bool inputs, isas;
+	bool inputs, isas, by_seed;
 	unsigned format, color, columns;
 
 	unsigned char given[OPTIONS_MAX]; /* by table index: GIVEN_* */

@@ -36,6 +36,8 @@ void policy_make(struct policy *policy, const struct config *config)
 	if (config->rounds)
 		*policy = (struct policy){ .look = { config->rounds }, .n_looks = 1,
 			                   .samples = config->samples };
+	if (config->accuracy_only)
+		*policy = (struct policy){ .n_looks = 1 };
 }
 
 /* Cells already planned, by id. */

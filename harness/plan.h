@@ -32,7 +32,7 @@ struct shape {
 /* When a cell has enough rounds: at each look its interval is compared with
  * the target; after the last there are no more rounds. */
 struct policy {
-	unsigned look[16];
+	unsigned look[16]; /* 0: no rounds, errors alone */
 	size_t n_looks;
 	double target;    /* half-width over median; 0: none, only the last look */
 	unsigned samples; /* a round; 0: the worker chooses */

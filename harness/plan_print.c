@@ -93,7 +93,9 @@ static void totals(const struct plan *plan, struct text *out)
 		            human_bytes((double)plan->memory_limit, limit));
 	unsigned first = policy->look[0], last = policy->look[policy->n_looks - 1];
 	double fixed = plan->total_s - plan->rounds_s * last;
-	if (first == last)
+	if (last == 0)
+		text_printf(out, ".\nErrors alone; about %s", human_clock(plan->total_s, clock));
+	else if (first == last)
 		text_printf(out, ".\n%u rounds; about %s", last, human_clock(plan->total_s, clock));
 	else
 		text_printf(out, ".\n%u to %u rounds, to %.3g %% of the median; about %s to %s", first, last,

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { PAD = 3, GUARD = 64 };
-#define CANARY 1234.5f
+#define CANARY 1232.0f /* exact in every type */
 
 static void *checked(void *p)
 {
@@ -41,6 +41,13 @@ static void gaussian(float *x, size_t rows, size_t cols, size_t ld, double devia
 			x[i * ld + j] = (float)(deviation * attn_random_normal(seed, stream, i * cols + j));
 }
 
+static size_t block_floats(const struct probe *p)
+{
+	const struct attn_shape *s = &p->shape;
+
+	return s->n_q * p->ldq + s->n_k * (p->ldk + p->ldv) + s->n_q + 4 * GUARD;
+}
+
 bool probe_create(struct probe *p, const struct attn_variant *variant, const double *arg,
                   const struct attn_shape *shape, double sigma, uint64_t seed, const char **why)
 {
@@ -58,7 +65,7 @@ bool probe_create(struct probe *p, const struct attn_variant *variant, const dou
 	p->ldk = (variant->flags & ATTN_TIED) ? p->ldq : shape->d + PAD + 1;
 	p->ldv = shape->d_v + PAD;
 	p->ldo = shape->d_v + PAD;
-	size_t floats = nq * p->ldq + nk * (p->ldk + p->ldv) + nq + 4 * GUARD;
+	size_t floats = block_floats(p);
 	p->block = fill_nan(checked(malloc(floats * sizeof(float))), floats);
 	p->q = p->block + GUARD;
 	p->k = p->q + nq * p->ldq + GUARD;
@@ -86,12 +93,63 @@ void probe_identity(struct probe *p)
 			p->v[j * p->ldv + e] = j == e;
 }
 
+static void round_rows(enum attn_type type, float *x, size_t rows, size_t cols, size_t ld)
+{
+	uint16_t *half = checked(malloc((cols + 1) * sizeof *half));
+
+	for (size_t i = 0; i < rows; i++) {
+		attn_narrow(attn_kern("scalar"), type, half, x + i * ld, cols);
+		attn_widen(attn_kern("scalar"), type, x + i * ld, half, cols);
+	}
+	free(half);
+}
+
+void probe_set_type(struct probe *p, enum attn_type type)
+{
+	p->shape.type = type;
+	if (type == ATTN_F32)
+		return;
+	round_rows(type, p->q, p->shape.n_q, p->shape.d, p->ldq);
+	round_rows(type, p->k, p->shape.n_k, p->shape.d, p->ldk);
+	round_rows(type, p->v, p->shape.n_k, p->shape.d_v, p->ldv);
+}
+
 /* What every rank of one run needs. */
 struct run {
 	const struct probe *p;
 	struct attn_call call;
 	char **scratch;
+	uint16_t *half; /* of a half type: the probe's block, its gaps NaN there too */
 };
+
+/* The inputs of the call, and n elements of its output, in half precision. */
+static void halve(struct run *run, float *padded, size_t n)
+{
+	const struct probe *p = run->p;
+	const struct kern *scalar = attn_kern("scalar");
+	uint16_t *out = checked(malloc(n * sizeof *out));
+
+	run->half = checked(malloc(block_floats(p) * sizeof *run->half));
+	attn_narrow(scalar, p->shape.type, run->half, p->block, block_floats(p));
+	run->call.q = run->half + (p->q - p->block);
+	run->call.k = run->half + (p->k - p->block);
+	run->call.v = run->half + (p->v - p->block);
+	attn_narrow(scalar, p->shape.type, out, padded, n);
+	memcpy(padded, out, n * sizeof *out);
+	run->call.out = (uint16_t *)(void *)padded + GUARD;
+	free(out);
+}
+
+/* The output as f32 again, with what was written outside of it. */
+static void widen_output(struct run *run, float *padded, size_t n)
+{
+	uint16_t *out = checked(malloc(n * sizeof *out));
+
+	memcpy(out, padded, n * sizeof *out);
+	attn_widen(attn_kern("scalar"), run->p->shape.type, padded, out, n);
+	free(out);
+	free(run->half);
+}
 
 static void rank_main(void *arg, struct attn_team *me)
 {
@@ -99,7 +157,7 @@ static void rank_main(void *arg, struct attn_team *me)
 	struct attn_call call = run->call;
 
 	call.scratch = run->scratch[me->rank];
-	run->p->variant->forward(&call, me);
+	attn_forward(run->p->variant, &call, me);
 }
 
 /* A block with canaries behind the bytes that the variant asked for. */
@@ -137,7 +195,7 @@ bool probe_run(struct probe *p, const struct kern *kern, struct team *team, floa
 	struct attn_plan plan = { 0 };
 	bool whole = true;
 
-	p->variant->plan(s, p->arg, ranks, &plan);
+	attn_plan(p->variant, s, p->arg, ranks, &plan);
 	char *shared = guarded(plan.shared);
 	for (size_t r = 0; r < ranks; r++)
 		scratch[r] = guarded(plan.scratch);
@@ -150,11 +208,15 @@ bool probe_run(struct probe *p, const struct kern *kern, struct team *team, floa
 		.v = p->v, .out = o, .lse = (p->variant->flags & ATTN_LSE) ? p->lse : NULL,
 		.ldq = p->ldq, .ldk = p->ldk, .ldv = p->ldv, .ldo = p->ldo, .shared = shared,
 	};
+	if (s->type != ATTN_F32)
+		halve(&run, padded, cells);
 	struct attn_team alone = { .size = 1 };
 	if (ranks == 1)
 		rank_main(&run, &alone);
 	else
 		team_run(team, TEAM_FAST, rank_main, &run);
+	if (s->type != ATTN_F32)
+		widen_output(&run, padded, cells);
 	for (size_t i = 0; i < cells; i++) {
 		size_t at = i - GUARD;
 		if (inside(p, i))

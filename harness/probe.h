@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * One head with inputs of its own, for checks: run it on any table and team,
+ * One head with inputs of its own, in f32 or half precision, for checks: run it on any table and team,
  * change its inputs, run it again. Rows are longer than they need be and the
  * memory around every array is NaN or a canary, so that what is read or
  * written outside a matrix shows in the result.
@@ -17,7 +17,7 @@ struct probe {
 	struct attn_shape shape;
 	double arg[ATTN_MAX_PARAMS]; /* resolved */
 	size_t ldq, ldk, ldv, ldo;
-	float *q, *k, *v; /* n_q x ldq ... */
+	float *q, *k, *v; /* n_q x ldq ...: of a half type, numbers that it holds exactly */
 	float *lse;       /* n_q, of the last run */
 	void *state;
 	float *block; /* owns all of the above */
@@ -31,6 +31,9 @@ void probe_destroy(struct probe *p);
 
 /* v = the identity (d_v == n_k), so that out is the attention matrix. */
 void probe_identity(struct probe *p);
+
+/* Rounds q, k and v to what `type` holds, and runs in that type from now on. */
+void probe_set_type(struct probe *p, enum attn_type type);
 
 /* out: n_q x d_v, dense. False: wrote out of bounds; memory is poisoned with
  * NaN before, so that nothing can be read before it is written. */

@@ -42,4 +42,8 @@ struct property {
 
 extern const struct property properties[]; /* ended by code == NULL */
 
+/* P15, in property_layer.c: heads that share keys and values are as heads that have
+ * copies of them. */
+struct finding property_grouped(const struct subject *s);
+
 #endif

@@ -4,11 +4,12 @@
 #include "show.h"
 #include "compare.h"
 #include "csv.h"
-#include "grid.h"
 #include "plugin.h"
 #include "progress.h"
 #include "raw.h"
+#include "seeds.h"
 #include "summary.h"
+#include "varying.h"
 #include "verbs.h"
 
 #include <stdio.h>
@@ -18,83 +19,6 @@
 
 static const double MARGIN = 0.01; /* where no A/A band was measured */
 static const double DISTURBED_SHARE = 0.2; /* above it a word of advice */
-
-/* Columns of the key that have a column of their own when they differ. */
-static const struct {
-	const char *name;
-	size_t at; /* in struct row_key */
-	enum column_type type;
-} axes[] = {
-	{ "input", offsetof(struct row_key, input_kind), COLUMN_STR },
-	{ ">batch", offsetof(struct row_key, batch), COLUMN_INT },
-	{ ">heads", offsetof(struct row_key, heads), COLUMN_INT },
-	{ ">kv_heads", offsetof(struct row_key, kv_heads), COLUMN_INT },
-	{ ">d", offsetof(struct row_key, d_head), COLUMN_INT },
-	{ ">d_v", offsetof(struct row_key, d_value), COLUMN_INT },
-	{ ">causal", offsetof(struct row_key, causal), COLUMN_INT },
-	{ "dtype", offsetof(struct row_key, dtype), COLUMN_STR },
-	{ ">threads", offsetof(struct row_key, threads), COLUMN_INT },
-	{ "cache", offsetof(struct row_key, cache), COLUMN_STR },
-	{ "isa", offsetof(struct row_key, isa), COLUMN_STR },
-	{ ">seed", offsetof(struct row_key, seed), COLUMN_INT },
-	{ ">n_q", offsetof(struct row_key, n_q), COLUMN_INT },
-	{ ">n", offsetof(struct row_key, n_k), COLUMN_INT },
-};
-enum { N_AXES = sizeof axes / sizeof *axes, AXIS_OF_N = N_AXES - 1, AXIS_OF_NQ = N_AXES - 2, AXIS_OF_DV = 4 };
-
-static void axis_text(const struct row_key *key, size_t a, char *out, size_t size)
-{
-	const char *at = (const char *)key + axes[a].at;
-
-	if (axes[a].type == COLUMN_STR)
-		snprintf(out, size, "%s", *(const char *const *)at);
-	else
-		snprintf(out, size, "%lld", (long long)*(const int64_t *)at);
-}
-
-/* Which axes take more than one value; n always does. */
-static void find_varying(const struct results *results, bool varies[N_AXES])
-{
-	char first[256], here[256];
-
-	for (size_t a = 0; a < N_AXES; a++) {
-		varies[a] = a == AXIS_OF_N;
-		for (size_t i = 1; i < results->n && !varies[a]; i++) {
-			axis_text(&results->v[0].key, a, first, sizeof first);
-			axis_text(&results->v[i].key, a, here, sizeof here);
-			varies[a] = strcmp(first, here) != 0;
-		}
-	}
-	/* Of two sizes that are usually one, the second only where it differs. */
-	varies[AXIS_OF_NQ] = varies[AXIS_OF_DV] = false;
-	for (size_t i = 0; i < results->n; i++) {
-		varies[AXIS_OF_NQ] |= results->v[i].key.n_q != results->v[i].key.n_k;
-		varies[AXIS_OF_DV] |= results->v[i].key.d_value != results->v[i].key.d_head;
-	}
-}
-
-/* "name", and the parameters that are not at their defaults. */
-static void label(const struct row_key *key, char *out, size_t size)
-{
-	const struct attn_variant *v = variant_find(key->variant);
-	char value[64];
-	size_t at = (size_t)snprintf(out, size, "%s", key->variant);
-
-	for (const char *from = key->params; *from && at < size;) {
-		size_t len = strcspn(from, ":"), name = strcspn(from, "=:");
-		bool usual = false;
-		for (size_t i = 0; v && i < cell_n_params(v); i++) {
-			const struct attn_param *p = &v->params[i];
-			if (strlen(p->name) == name && !strncmp(p->name, from, name) && from[name] == '=') {
-				cell_value(p, p->def, value, sizeof value);
-				usual = strlen(value) == len - name - 1 && !strncmp(value, from + name + 1, strlen(value));
-			}
-		}
-		if (!usual)
-			at += (size_t)snprintf(out + at, size - at, ":%.*s", (int)len, from);
-		from += len + (from[len] == ':');
-	}
-}
 
 static const char *interval(double x, double lo, double hi, const char *(*human)(double, char *),
                             char *out, size_t size)
@@ -119,7 +43,8 @@ static const char *factor(double x, char out[HUMAN_MAX])
 struct table_state {
 	const struct results *results;
 	const struct config *config;
-	bool varies[N_AXES];
+	struct varying varying;
+	bool timed, errors, tasks; /* any cell has them */
 	size_t comparisons;
 	double margin, best_cal;
 	size_t uncorrected;
@@ -150,20 +75,19 @@ static void put_error(struct grid *grid, double x)
 		grid_cell(grid, x == 0 ? "%.0f" : "%.1e", x);
 }
 
-static void people_row(struct table_state *t, const struct result *r, const struct summary_row *row,
-                       const struct ratio *ratio, bool is_base, struct grid *grid)
+static void put_share(struct grid *grid, double x)
+{
+	if (isnan(x))
+		grid_cell(grid, "%s", "");
+	else
+		grid_cell(grid, "%.2f", x);
+}
+
+static void put_costs(const struct summary_row *row, const struct ratio *ratio, bool is_base, bool ok,
+                      struct grid *grid)
 {
 	char text[256], bytes[HUMAN_MAX];
-	bool ok = !strcmp(row->status, "ok") || !strcmp(row->status, "inaccurate");
 
-	label(&r->key, text, sizeof text);
-	grid_cell(grid, "%s", text);
-	for (size_t a = 0; a < N_AXES; a++) {
-		if (!t->varies[a])
-			continue;
-		axis_text(&r->key, a, text, sizeof text);
-		grid_cell(grid, "%s", text);
-	}
 	if (ok || row->rounds > 0)
 		grid_cell(grid, "%s", interval(row->time_median_ns, row->time_ci95_lo_ns, row->time_ci95_hi_ns,
 		                               human_ns, text, sizeof text));
@@ -173,7 +97,52 @@ static void people_row(struct table_state *t, const struct result *r, const stru
 	grid_cell(grid, "%s", row->ws_tracked_bytes == NA_INT
 	                              ? ""
 	                              : human_bytes((double)row->ws_tracked_bytes, bytes));
+}
+
+/* Another input than that of its neighbours: its keys are its queries. */
+static bool is_tied(const struct row_key *key)
+{
+	const struct attn_variant *v = variant_find(key->variant);
+
+	return v && (v->flags & ATTN_TIED);
+}
+
+/* What not attending would have scored at the place of the rows above. */
+static void control_rows(const struct table_state *t, const struct row_key *key,
+                         const struct summary_row *row, struct grid *grid)
+{
+	const struct {
+		const char *name;
+		double error;
+	} controls[] = { { "(uniform average)", row->err_uniform_rel_fro }, { "(zeros)", 1 } };
+
+	for (size_t i = 0; i < 2; i++) {
+		grid_cell(grid, "%s", controls[i].name);
+		varying_cells(&t->varying, key, grid);
+		for (size_t c = 0; t->timed && c < 3; c++)
+			grid_cell(grid, "%s", "");
+		put_error(grid, controls[i].error);
+		put_share(grid, row->entropy_ratio);
+		for (size_t c = 0; c < 2 + (size_t)t->tasks; c++)
+			grid_cell(grid, "%s", "");
+	}
+}
+
+static void people_row(struct table_state *t, const struct result *r, const struct summary_row *row,
+                       const struct ratio *ratio, bool is_base, struct grid *grid)
+{
+	char text[256];
+	bool ok = !strcmp(row->status, "ok") || !strcmp(row->status, "inaccurate");
+
+	varying_label(&r->key, text, sizeof text);
+	grid_cell(grid, "%s", text);
+	varying_cells(&t->varying, &r->key, grid);
+	if (t->timed || !t->errors)
+		put_costs(row, ratio, is_base, ok, grid);
 	put_error(grid, row->err_exact_rel_fro);
+	put_share(grid, row->entropy_ratio);
+	if (t->tasks)
+		put_share(grid, row->task_accuracy);
 	put_error(grid, row->err_impl_rel_fro);
 	snprintf(text, sizeof text, "%s%s%s%s%.120s", ok ? "" : row->status, ok ? "" : ": ", row->flags,
 	         *row->message && *row->flags ? "; " : "", row->message);
@@ -185,7 +154,8 @@ static const char *const program_columns[] = {
 	">causal", "dtype", ">threads", "cache", "isa", "input_kind", ">seed", "status",
 	">time_median_ns", ">time_ci95_lo_ns", ">time_ci95_hi_ns", ">ws_tracked_bytes",
 	">err_impl_rel_fro", ">err_exact_rel_fro", "baseline", ">pairs", ">speedup", ">speedup_ci_lo",
-	">speedup_ci_hi", ">confidence", "verdict", "reason", "flags",
+	">speedup_ci_hi", ">confidence", "verdict", "reason", "flags", ">entropy_ratio",
+	">err_uniform_rel_fro", ">task_accuracy",
 };
 
 static void program_row(const struct result *r, const struct summary_row *row,
@@ -221,6 +191,9 @@ static void program_row(const struct result *r, const struct summary_row *row,
 	grid_cell(grid, "%s", verdict_names[ratio->verdict]);
 	grid_cell(grid, "%s", ratio->reason);
 	grid_cell(grid, "%s", row->flags);
+	grid_number(grid, row->entropy_ratio);
+	grid_number(grid, row->err_uniform_rel_fro);
+	grid_number(grid, row->task_accuracy);
 }
 
 static void headings(const struct table_state *t, bool people, struct grid *grid)
@@ -231,13 +204,16 @@ static void headings(const struct table_state *t, bool people, struct grid *grid
 		return;
 	}
 	grid_column(grid, "variant");
-	for (size_t a = 0; a < N_AXES; a++)
-		if (t->varies[a])
-			grid_column(grid, axes[a].name);
-	grid_column(grid, ">time a call [95 %]");
-	grid_column(grid, ">speed-up [95 %]");
-	grid_column(grid, ">work space");
+	varying_headings(&t->varying, grid);
+	if (t->timed || !t->errors) {
+		grid_column(grid, ">time a call [95 %]");
+		grid_column(grid, ">speed-up [95 %]");
+		grid_column(grid, ">work space");
+	}
 	grid_column(grid, ">err exact");
+	grid_column(grid, ">H/ln n");
+	if (t->tasks)
+		grid_column(grid, ">task");
 	grid_column(grid, ">err impl");
 	grid_column(grid, "notes");
 }
@@ -247,7 +223,6 @@ static void footer(const struct table_state *t, struct text *out)
 {
 	size_t counts[STATUS_FAILED + 1] = { 0 }, samples = 0, disturbed = 0, rounds = 0;
 	const char *message;
-	char value[256];
 
 	for (size_t i = 0; i < t->results->n; i++) {
 		const struct result *r = &t->results->v[i];
@@ -262,12 +237,8 @@ static void footer(const struct table_state *t, struct text *out)
 		if (counts[s])
 			text_printf(out, "%s %zu %s", n++ ? "," : "", counts[s], status_names[s]);
 	text_adds(out, ". In all of them");
-	for (size_t a = 0; a < N_AXES && t->results->n; a++) {
-		if (t->varies[a] || a == AXIS_OF_NQ || a == AXIS_OF_DV)
-			continue;
-		axis_text(&t->results->v[0].key, a, value, sizeof value);
-		text_printf(out, " %s=%s", axes[a].name + (axes[a].name[0] == '>'), value);
-	}
+	if (t->results->n)
+		varying_common(&t->varying, &t->results->v[0].key, out);
 	text_adds(out, ".\n");
 	if (rounds)
 		text_printf(out, "Up to %zu rounds a cell, variants interleaved. Speed-up: over %s, round by "
@@ -319,10 +290,16 @@ bool show_results(const struct results *results, const struct config *config, st
 		.results = results, .config = config, .best_cal = results_best_cal(results),
 		.margin = config->margin > 0 ? config->margin : MARGIN,
 	};
+	struct summary_row control = { .err_uniform_rel_fro = NAN };
 	struct grid grid = { 0 };
 	struct text table = { 0 };
 
-	find_varying(results, t.varies);
+	varying_find(results, &t.varying);
+	for (size_t i = 0; i < results->n; i++) {
+		t.timed |= results->v[i].n_rounds || results->v[i].memory.ws_tracked_bytes != NA_INT;
+		t.errors |= !isnan(results->v[i].accuracy.err_exact_rel_fro);
+		t.tasks |= !isnan(results->v[i].accuracy.task_accuracy);
+	}
 	t.comparisons = count_comparisons(&t);
 	headings(&t, people, &grid);
 	for (size_t i = 0; i < results->n && ok; i++) {
@@ -333,10 +310,17 @@ bool show_results(const struct results *results, const struct config *config, st
 		     (!base || base == r || !r->n_rounds ||
 		      compare_rounds(base, r, t.comparisons, t.margin, &ratio));
 		t.uncorrected += ratio.pairs && !ratio.corrected && !isnan(ratio.lo);
+		if (ok && !isnan(summary.row.err_uniform_rel_fro) && !is_tied(&r->key))
+			control = summary.row;
 		if (ok && people)
 			people_row(&t, r, &summary.row, &ratio, base == r, &grid);
 		else if (ok)
 			program_row(r, &summary.row, &ratio, base, &grid);
+		if (i + 1 < results->n && varying_same(&r->key, &results->v[i + 1].key))
+			continue;
+		if (ok && people && !isnan(control.err_uniform_rel_fro))
+			control_rows(&t, &r->key, &control, &grid);
+		control.err_uniform_rel_fro = NAN;
 	}
 	grid_print(&grid, format, &table);
 	if (people)
@@ -368,7 +352,7 @@ bool show_verb(const struct config *config, struct text *out, char *error)
 	ok = raw_read(config->positional[0], take_row, &results, error);
 	if (ok && results.n == 0)
 		ok = fail(error, "%s/raw.csv has no rows yet", config->positional[0]);
-	ok = ok && show_results(&results, config, out, error);
+	ok = ok && (config->by_seed ? seeds_table : show_results)(&results, config, out, error);
 	results_free(&results);
 	return ok;
 }

@@ -20,7 +20,7 @@ static const double SUM = 1e-3, IMPLIED = 1e-3;
 struct weights_row weights_compare(const double *log_p, const float *a, size_t n)
 {
 	struct weights_row row = { 0 };
-	double sum = 0;
+	double sum = 0, exact = 0;
 	bool negative = false;
 
 	for (size_t j = 0; j < n; j++) {
@@ -28,6 +28,7 @@ struct weights_row weights_compare(const double *log_p, const float *a, size_t n
 
 		row.tv += fabs(p - x) / 2;
 		sum += x;
+		exact += p;
 		negative |= x < 0;
 		if (x == 0 && p > 0)
 			row.dropped += p;
@@ -38,6 +39,9 @@ struct weights_row weights_compare(const double *log_p, const float *a, size_t n
 		if (x > 0)
 			row.kl_rev += x * (log(x) - log_p[j]);
 	}
+	/* Of sums that rounding leaves beside 1: so that neither is below 0. */
+	row.kl += sum - exact;
+	row.kl_rev += exact - sum;
 	if (negative || !(fabs(sum - 1) <= SUM))
 		row.kl = row.kl_rev = NAN;
 	return row;
@@ -68,7 +72,7 @@ static bool plan_probe(const struct cell *c, const double *arg, unsigned flags, 
 	p->shape = cell_shape(c, 0);
 	p->shape.d_v = c->n_k;
 	p->ranks = flags & ATTN_PARALLEL ? c->threads : 1;
-	return c->n_k <= KEYS && c->n_q <= KEYS &&
+	return c->type == ATTN_F32 && c->n_k <= KEYS && c->n_q <= KEYS &&
 	       !c->variant->plan(&p->shape, arg, p->ranks, &p->plan);
 }
 

@@ -198,6 +198,8 @@ static bool keep_outcome(struct run *run, size_t i, const struct job *job, const
 			r->stop = decide(run, r);
 	} else if (failed && !result_accuracy_missing(r)) {
 		r->stop = STOP_FAILED;
+	} else if (run->config->accuracy_only) {
+		r->stop = STOP_MAX_ROUNDS;
 	}
 	for (size_t k = 0; k < n; k++)
 		rows[k].stop_reason = stop_names[r->stop];

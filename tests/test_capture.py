@@ -5,6 +5,7 @@ The first part needs numpy alone. The second runs capture.py in an environment
 with torch and transformers: .venv-capture beside the Makefile, or this one.
 """
 
+import csv
 import hashlib
 import importlib.util
 import json
@@ -137,6 +138,19 @@ def run(*args):
                           env={**os.environ, "HF_HUB_OFFLINE": "1"}, timeout=300)
 
 
+PROGRAM = os.environ.get("ATTNBENCH", str(ROOT / "attnbench"))
+
+
+def measure(tmp_path, data, *shape):
+    """The row of summary.csv of exact attention on these tensors."""
+    done = subprocess.run([PROGRAM, "run", "--accuracy-only", "--quiet", "--variant", "flash", "--data", data, "--out",
+                           tmp_path / "measured", *map(str, shape)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "measured" / "summary.csv", newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    return row
+
+
 # A random model with a tokenizer of one word a token: sys.argv = directory, class, JSON of its configuration.
 TINY = """
 import json, sys
@@ -193,11 +207,36 @@ def test_grouped_decoder_with_rotary_embeddings(tiny, tmp_path):
         assert np.mean(ratios) == pytest.approx(item["entropy_ratio"], rel=1e-9)
         assert item["model_output_rel_fro"] < 1e-5
         assert item["storage_rel_fro"] == 0
+    # The suite reads what was written: windows as sequences, grouped heads, causal.
+    if os.access(PROGRAM, os.X_OK):
+        row = measure(tmp_path, f"file:{tmp_path}/out", "--heads", 8, "--batch", 2, "--n", 32, "--d", 8, "--causal", 1)
+        assert float(row["entropy_ratio"]) == pytest.approx(np.mean([i["entropy_ratio"] for i in origin["items"]]), rel=1e-5)
     # Same token, other position: rotated, so other keys; values in layer 0 are not.
     text = (tmp_path / "text.txt").read_text("utf-8").split()[:32]
     first, again = next((i, j) for i in range(32) for j in range(i + 1, 32) if text[i] == text[j])
     assert np.allclose(v[0, 0, first], v[0, 0, again], atol=1e-5)
     assert not np.allclose(k[0, 0, first], k[0, 0, again], atol=1e-2)
+
+
+# q, k, v of sys.argv[1] as float16, float32 and bfloat16 into sys.argv[2], by the format's own library.
+SAVE = """
+import sys, numpy, torch
+from safetensors.torch import save_file
+types = {"q": torch.float16, "k": torch.float32, "v": torch.bfloat16}
+save_file({name: torch.tensor(numpy.load(f"{sys.argv[1]}/{name}.npy")).to(t).contiguous() for name, t in types.items()}
+          | {"ids": torch.arange(7)}, sys.argv[2], metadata={"format": "pt"})
+"""
+
+
+@needs_torch
+@pytest.mark.skipif(not os.access(PROGRAM, os.X_OK), reason="build attnbench first")
+def test_tensors_of_the_safetensors_library_are_read(tmp_path):
+    path = tmp_path / "x.safetensors"
+    subprocess.run([PYTHON, "-c", SAVE, REAL / "minilm", path], check=True, capture_output=True)
+    shape = ["--heads", 12, "--n", 512, "--d", 32]
+    ours, theirs = measure(tmp_path / "a", f"file:{path}", *shape), measure(tmp_path / "b", "real:minilm", *shape)
+    assert ours["entropy_ratio"] == theirs["entropy_ratio"]  # q and k are the same numbers
+    assert float(ours["err_uniform_rel_fro"]) == pytest.approx(float(theirs["err_uniform_rel_fro"]), rel=1e-2)
 
 
 @needs_torch

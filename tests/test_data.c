@@ -18,6 +18,7 @@ enum { SEED = 20240607 };
 
 static const char *const generated[] = {
 	"gauss:sigma=2", "ar1:rho=0.9", "clustered:C=5:r=0.2", "local", "sink", "needle", "unit",
+	"heavy:nu=4", "outlier:c=3", "lowrank:r=5",
 };
 enum { GENERATED = sizeof(generated) / sizeof(generated[0]) };
 
@@ -46,6 +47,14 @@ static void specs(void **state)
 		{ "clustered:C=1e2", "clustered:C=1e+02:r=0.3" },
 		{ "local", "local" },
 		{ "needle:a=3", "needle:a=3" },
+		{ "heavy", "heavy:nu=3:sigma=1" },
+		{ "outlier:gain=8", "outlier:c=4:gain=8" },
+		{ "lowrank:r=2", "lowrank:r=2:sigma=1" },
+		{ "logits", "logits:H=0.5" },
+		{ "mqar:pairs=64", "mqar:pairs=64:queries=64:gap=64:classes=16" },
+		{ "induction", "induction:span=64:distance=128:classes=16" },
+		{ "haystack:depth=0.25", "haystack:depth=0.25:needles=16:classes=16" },
+		{ "majority:share=1", "majority:groups=16:members=8:share=1:classes=16" },
 		{ "real:minilm", "real:minilm" },
 	};
 	char full[64];
@@ -76,7 +85,7 @@ static void wrong_specs(void **state)
 	} wrong[] = {
 		{ "", "the input has no name; write for example gauss:sigma=1" },
 		{ ":sigma=1", "the input has no name" },
-		{ "gaus", "unknown input 'gaus'; did you mean 'gauss'? Inputs are: gauss, " },
+		{ "gaus", "unknown input 'gaus'; did you mean 'gauss'? Inputs are: gauss, logits, ar1, clustered, local, sink, needle, unit, heavy, outlier, lowrank, mqar, induction, haystack, majority, real, file" },
 		{ "Gauss", "did you mean 'gauss'" },
 		{ "clusterd:C=4", "did you mean 'clustered'" },
 		{ "gauss(1)", "did you mean 'gauss'" },
@@ -107,17 +116,26 @@ static void wrong_specs(void **state)
 		{ "gauss:sigma=1111111111111111111111111111111111111111111111111111111111111111", "longer than 63 bytes" },
 		{ "real", "real names no sample; write real:NAME" },
 		{ "real:", "real names no sample" },
-		{ "file:", "write file:DIR or file:FILE.safetensors" },
+		{ "file:", "file names no directory or file; write file:DIR or file:FILE.safetensors" },
+		{ "file:/nonexistent.safetensors", "cannot open /nonexistent.safetensors: No such file or directory" },
+		{ "file:/proc/self/exe", "/proc/self/exe: the header is said to have" },
+		{ "logits:H=0", "H goes from 0.01 to 1" },
+		{ "heavy:nu=2", "nu goes from 2.1 to 100" },
+		{ "majority:share=0.5", "share goes from 0.51 to 1" },
+		{ "mqar:pair=4", "mqar has no parameter 'pair'; did you mean 'pairs'? It has: pairs, queries, gap, classes" },
 		{ "real:minilmm", "did you mean 'real:minilm'" },
 		{ "real:qqqqqqqqqqqqqq", "it holds: minilm" },
 		{ "real:../real/minilm", "for a directory of your own write file:" },
 		{ "real:.", "is no name of a sample" },
 		{ "file:/nonexistent", "cannot open /nonexistent/q.npy: No such file or directory" },
 	};
-	char error[DATA_ERROR_MAX];
+	char error[DATA_ERROR_MAX], one[DATA_PATH_MAX];
 	struct data data;
 
 	(void)state;
+	snprintf(one, sizeof(one), "file:%s/minilm/q.npy", data_real_dir());
+	assert_false(data_parse(one, &data, error));
+	assert_non_null(strstr(error, "is one array; give the directory"));
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		error[0] = '\0';
 		if (data_parse(wrong[i].spec, &data, error))
@@ -150,12 +168,51 @@ static void shapes(void **state)
 	assert_false(data_fill(&data, &shape, SEED, 0, 3, q, q, q, error));
 }
 
+static void refused_shapes(void **state)
+{
+	static const struct {
+		const char *spec;
+		struct data_shape shape;
+		const char *says;
+	} wrong[] = {
+		{ "lowrank:r=9", { 1, 1, 4, 4, 8, 8 }, "lowrank:r=9 needs as many dimensions, d = 8 was asked; use r <= 8" },
+		{ "mqar", { 1, 1, 159, 159, 64, 64 }, "takes 160 tokens, of which 64 ask; n = 159 was asked: use n >= 160" },
+		{ "mqar", { 1, 1, 63, 256, 64, 64 }, "takes 160 tokens, of which 64 ask; n = 63 was asked: use n >= 64" },
+		{ "mqar", { 1, 1, 256, 256, 15, 64 }, "codes of at least 16 channels, d = 15 was asked" },
+		{ "mqar", { 1, 1, 256, 256, 64, 16 }, "the 16 classes of mqar need as many channels and one more, d_v = 16 was asked; use mqar:classes=15" },
+		{ "induction:distance=63", { 1, 1, 256, 256, 64, 64 }, "distance=63 is below span=64" },
+		{ "induction", { 1, 1, 191, 191, 64, 64 }, "use n >= 192" },
+		{ "haystack", { 1, 1, 31, 31, 64, 64 }, "use n >= 32" },
+		{ "majority", { 1, 1, 143, 143, 64, 64 }, "use n >= 144" },
+	};
+	static float x[256 * 64];
+	char error[DATA_ERROR_MAX];
+	struct data_score score;
+	struct data data;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		data = parse(wrong[i].spec);
+		error[0] = '\0';
+		assert_false(data_check(&data, &wrong[i].shape, error));
+		if (!strstr(error, wrong[i].says))
+			fail_msg("%s: expected '%s', the message is: %s", wrong[i].spec, wrong[i].says, error);
+		assert_false(data_fill(&data, &wrong[i].shape, SEED, 0, 0, x, x, x, error));
+		assert_non_null(strstr(error, wrong[i].says));
+		assert_false(data_score(&data, &wrong[i].shape, SEED, 0, 0, x, &score, error));
+	}
+	data = parse("gauss");
+	assert_false(data_score(&data, &(struct data_shape){ 1, 1, 4, 4, 8, 8 }, SEED, 0, 0, x, &score, error));
+	assert_string_equal(error, "gauss is no task: it has no answers to score");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(specs),
 		cmocka_unit_test(wrong_specs),
 		cmocka_unit_test(shapes),
+		cmocka_unit_test(refused_shapes),
 	};
 
 	return cmocka_run_group_tests_name("data", tests, NULL, NULL);

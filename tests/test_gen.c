@@ -17,11 +17,13 @@
 #include <string.h>
 
 #include "../datasets/data.h"
+#include "../datasets/regime.h"
 
 enum { SEED = 20240607 };
 
 static const char *const generated[] = {
 	"gauss:sigma=2", "ar1:rho=0.9", "clustered:C=5:r=0.2", "local", "sink", "needle", "unit",
+	"heavy:nu=4", "outlier:c=3", "lowrank:r=5",
 };
 enum { GENERATED = sizeof(generated) / sizeof(generated[0]) };
 
@@ -261,7 +263,8 @@ static void entropies(void **state)
 		{ "gauss:sigma=0.3", 0.985, 1 }, { "gauss:sigma=1", 0.90, 0.94 }, { "gauss:sigma=3", 0.43, 0.53 },
 		{ "ar1:rho=0.99", 0.86, 0.97 },  { "local", 0.30, 0.38 },         { "clustered", 0.48, 0.56 },
 		{ "sink", 0.32, 0.46 },          { "needle", 0.86, 0.94 },        { "unit", 0.9999, 1 },
-		{ "gauss:sigma=0", 0.9999999, 1.0000001 },
+		{ "gauss:sigma=0", 0.9999999, 1.0000001 }, { "heavy", 0.6, 0.93 }, { "outlier", 0.90, 0.94 },
+		{ "lowrank", 0.90, 0.94 },
 	};
 
 	(void)state;
@@ -273,6 +276,151 @@ static void entropies(void **state)
 			fail_msg("%s: H / ln n = %.4f is not in [%g, %g]", kinds[i].spec, ratio, kinds[i].low, kinds[i].high);
 		release(&h);
 	}
+}
+
+/* The wanted entropy, within what the draw of two heads moves it. */
+static void wanted_entropies(void **state)
+{
+	static const double ratios[] = { 0.1, 0.3, 0.5, 0.7, 0.9, 0.99 };
+	static const size_t shapes[][2] = { { 128, 64 }, { 512, 16 }, { 512, 64 } };
+
+	(void)state;
+	for (size_t s = 0; s < 3; s++)
+		for (size_t i = 0; i < sizeof(ratios) / sizeof(ratios[0]); i++) {
+			char spec[32];
+			double ratio = 0;
+
+			snprintf(spec, sizeof(spec), "logits:H=%g", ratios[i]);
+			for (size_t head = 0; head < 2; head++) {
+				size_t n = shapes[s][0], d = shapes[s][1];
+				struct head h = fill_at(spec, n, n, d, d, SEED, 0, head);
+
+				ratio += entropy_ratio(&h) / 2;
+				release(&h);
+			}
+			if (!(fabs(ratio - ratios[i]) < 0.02))
+				fail_msg("%s: H / ln n = %.4f at n = %zu, d = %zu", spec, ratio, shapes[s][0], shapes[s][1]);
+		}
+}
+
+/* The expected entropy against ln n - sigma^2 / 2, its limits, and the sigma
+ * found from it. */
+static void regimes(void **state)
+{
+	static const size_t lengths[] = { 2, 3, 31, 32, 33, 65, 1024, 1 << 20 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		size_t n = lengths[i];
+		double before = 1;
+
+		assert_true(fabs(regime_ratio(0, n, 64) - 1) < 1e-9);
+		for (double sigma = 0.1; sigma < 100; sigma *= 1.5) {
+			double ratio = regime_ratio(sigma, n, 64);
+
+			assert_true(ratio > 0 && ratio < before);
+			before = ratio;
+		}
+		for (double ratio = 0.05; ratio < 1; ratio += 0.13) {
+			double sigma = regime_sigma(ratio, n, 64);
+
+			assert_true(fabs(regime_ratio(sigma, n, 64) - ratio) < 1e-6);
+		}
+		assert_true(regime_sigma(1, n, 64) == 0);
+	}
+	assert_true(regime_ratio(5, 1, 64) == 1 && regime_sigma(0.5, 1, 64) == 0 && regime_sigma(0.5, 0, 64) == 0);
+	for (double sigma = 0.1; sigma < 1.5; sigma += 0.2) {
+		double n = 1 << 20, want = (log(n) - sigma * sigma / 2) / log(n);
+
+		assert_true(fabs(regime_ratio(sigma, 1 << 20, 4096) - want) < 2e-3);
+	}
+}
+
+/* Student's t with nu = 5, kurtosis 9: the variance is wanted, whose error is
+ * sqrt(8 / n), and tails beyond 6 standard deviations, of which normals have
+ * none: P(|t| > 6 sqrt(5 / 3)) = 6e-4. */
+static void heavy_tails(void **state)
+{
+	const size_t n = 4096, d = 16;
+	struct head h = fill("heavy:nu=5:sigma=2", n, d);
+	double mean, var, far = 0;
+
+	(void)state;
+	moments(h.k, n * d, &mean, &var);
+	assert_true(fabs(mean) < 5 * sqrt(2.0 / (double)(n * d)));
+	assert_true(fabs(var - 2) < 5 * 2 * sqrt(8.0 / (double)(n * d)));
+	for (size_t i = 0; i < n * d; i++)
+		far += fabs((double)h.k[i]) > 6 * sqrt(2) ? 1 : 0;
+	assert_true(far / (double)(n * d) > 3e-4 && far / (double)(n * d) < 1.2e-3);
+	release(&h);
+}
+
+/* In c channels keys have the same large number more: attention is that of
+ * gauss(1), though the keys are far from it. */
+static void outliers(void **state)
+{
+	const size_t n = 256, d = 16;
+	struct head h = fill("outlier:c=3:gain=20", n, d);
+	size_t found = 0;
+
+	(void)state;
+	for (size_t c = 0; c < d; c++) {
+		double mean = 0, var = 0;
+
+		for (size_t t = 0; t < n; t++)
+			mean += (double)h.k[t * d + c] / (double)n;
+		for (size_t t = 0; t < n; t++)
+			var += pow((double)h.k[t * d + c] - mean, 2) / (double)n;
+		assert_true(fabs(var - 1) < 5 * sqrt(2 / (double)n));
+		if (fabs(mean) > 1) {
+			assert_true(fabs(fabs(mean) - 20) < 5 / sqrt((double)n));
+			found++;
+		}
+	}
+	assert_int_equal(found, 3);
+	release(&h);
+}
+
+/* Rows of q and k lie in one space of r dimensions: of r + 1 rows the last is a
+ * combination of the others. Logits have the standard deviation sigma. */
+static void low_rank(void **state)
+{
+	enum { R = 3 };
+	const size_t n = 2048, d = 32;
+	struct head h = fill("lowrank:r=3:sigma=2", n, d);
+	double basis[R][32], mean, var;
+	float *logit = malloc(n * sizeof(float));
+
+	(void)state;
+	assert_non_null(logit);
+	for (size_t i = 0; i < n + R; i++) { /* Gram-Schmidt: the first rows of q, then all of k */
+		const float *x = i < R ? h.q + i * d : h.k + (i - R) * d;
+		double rest[32], size = dot(x, x, d), left = 0;
+
+		for (size_t c = 0; c < d; c++)
+			rest[c] = (double)x[c];
+		for (size_t b = 0; b < (i < R ? i : R); b++) {
+			double along = 0;
+
+			for (size_t c = 0; c < d; c++)
+				along += basis[b][c] * rest[c];
+			for (size_t c = 0; c < d; c++)
+				rest[c] -= along * basis[b][c];
+		}
+		for (size_t c = 0; c < d; c++)
+			left += rest[c] * rest[c];
+		if (i < R)
+			for (size_t c = 0; c < d; c++)
+				basis[i][c] = rest[c] / sqrt(left);
+		else
+			assert_true(left < 1e-10 * size);
+	}
+	for (size_t i = 0; i < n; i++)
+		logit[i] = (float)(dot(h.q + i * d, h.k + i * d, d) / sqrt((double)d));
+	moments(logit, n, &mean, &var);
+	assert_true(fabs(var - 4) < 5 * 4 * sqrt((2 + 6.0 / R) / (double)n));
+	release(&h);
+	free(logit);
 }
 
 /* Without scatter there are C different rows, in keys and values together, and
@@ -380,6 +528,11 @@ int main(void)
 		cmocka_unit_test(gauss_logits),
 		cmocka_unit_test(ar1_is_stationary),
 		cmocka_unit_test(entropies),
+		cmocka_unit_test(wanted_entropies),
+		cmocka_unit_test(regimes),
+		cmocka_unit_test(heavy_tails),
+		cmocka_unit_test(outliers),
+		cmocka_unit_test(low_rank),
 		cmocka_unit_test(clusters),
 		cmocka_unit_test(units),
 		cmocka_unit_test(structure),

@@ -19,6 +19,7 @@
 #include "../harness/cache.h"
 #include "../harness/metrics.h"
 #include "../harness/reference.h"
+#include "../harness/weights.h"
 
 static void near(double a, double b, double relative)
 {
@@ -33,12 +34,16 @@ static void test_errors(void **state)
 	 * cos of row 0 = (12 + 16) / (sqrt 32 sqrt 25), of row 1 = 0 / .. left out. */
 	static const float x[2][2] = { { 4, 4 }, { 0, 0 } };
 	static const double y[2][2] = { { 3, 4 }, { 2, 0 } }, u[2][2] = { { 1, 1 }, { 1, 1 } };
-	struct error_sums sums = { 0 };
+	double rows[3];
+	struct error_sums sums = { .rel_row = rows };
 
 	errors_add(&sums, x[0], y[0], u[0], 2);
 	errors_add(&sums, x[1], y[1], u[1], 2);
 	struct errors e = errors_of(&sums);
 	near(e.rel_fro, sqrt(5.0 / 29), 1e-15);
+	near(e.rel_u, sqrt(15.0 / 29), 1e-15);
+	near(e.max_rel_row, 1, 1e-15);             /* |(2, 0)| / |(2, 0)| */
+	near(e.med_rel_row, (1 + 0.2) / 2, 1e-15); /* and |(1, 0)| / |(3, 4)| */
 	near(e.max_abs, 2, 0);
 	near(e.cos, 28 / sqrt(32.0 * 25), 1e-15);
 	near(e.nmse_u, 5.0 / 15, 1e-15);
@@ -48,7 +53,7 @@ static void test_errors(void **state)
 	errors_add(&sums, x[0], y[0], NULL, 2);
 	e = errors_of(&sums);
 	near(e.rel_fro, 0.2, 1e-15);
-	assert_true(isnan(e.nmse_u) != 0);
+	assert_true(isnan(e.nmse_u) != 0 && isnan(e.rel_u) != 0 && isnan(e.max_rel_row) != 0);
 
 	/* Zero against zero is no error; anything else against it is infinite. */
 	static const double zero[2] = { 0, 0 };
@@ -70,6 +75,82 @@ static void test_errors(void **state)
 	assert_int_equal(first_nonfinite(bad, 2), 0);
 	static const float late[3] = { 0, 1, INFINITY };
 	assert_int_equal(first_nonfinite(late, 3), 2);
+}
+
+/* Against the spread of the errors that many samples of a long sequence give,
+ * and against what all rows give: no error at all. */
+static void test_sampling(void **state)
+{
+	enum { ALL_ROWS = 20000, SAMPLE = 500, TRIALS = 200 };
+	static double error2[ALL_ROWS], norm2[ALL_ROWS], e[SAMPLE], y[SAMPLE];
+	double errors = 0, norms = 0, off = 0, said = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < ALL_ROWS; i++) { /* rows of unlike lengths, errors that go with them */
+		norm2[i] = exp(0.5 * attn_random_normal(1, 1, i));
+		error2[i] = norm2[i] * 0.1 * exp(0.7 * attn_random_normal(1, 2, i));
+		errors += error2[i];
+		norms += norm2[i];
+	}
+	for (uint64_t t = 0; t < TRIALS; t++) {
+		double se = 0, sy = 0;
+		for (size_t i = 0; i < SAMPLE; i++) {
+			size_t row = (size_t)(attn_random_uniform(t, 3, i) * ALL_ROWS);
+			se += e[i] = error2[row];
+			sy += y[i] = norm2[row];
+		}
+		off += pow(sqrt(se / sy) - sqrt(errors / norms), 2) / TRIALS;
+		said += pow(errors_sampling(e, y, SAMPLE, ALL_ROWS), 2) / TRIALS;
+	}
+	/* 200 trials know a spread to 5 %. */
+	near(sqrt(said), sqrt(off), 0.25);
+	assert_true(errors_sampling(error2, norm2, ALL_ROWS, ALL_ROWS) == 0);
+	memset(e, 0, sizeof e);
+	assert_true(errors_sampling(e, y, SAMPLE, ALL_ROWS) == 0);
+}
+
+/* ---- weights ------------------------------------------------------------------- */
+
+static void test_weights(void **state)
+{
+	(void)state;
+	static const double p[4] = { 0.5, 0.25, 0.125, 0.125 };
+	double log_p[4];
+	for (size_t j = 0; j < 4; j++)
+		log_p[j] = log(p[j]);
+
+	/* Itself. */
+	struct weights_row w = weights_compare(log_p, (const float[]){ 0.5f, 0.25f, 0.125f, 0.125f }, 4);
+	assert_true(w.tv < 1e-15 && fabs(w.kl) < 1e-15 && fabs(w.kl_rev) < 1e-15 && w.dropped == 0);
+
+	/* Uniform: half of .25 + .125 + .125, ln 4 - H and the other way. */
+	w = weights_compare(log_p, (const float[]){ 0.25f, 0.25f, 0.25f, 0.25f }, 4);
+	near(w.tv, 0.25, 1e-15);
+	near(w.kl, log(4) - 1.75 * log(2), 1e-12);
+	near(w.kl_rev, 0.25 * log(0.25 * 0.25 * 0.25 * 0.25 / (p[0] * p[1] * p[2] * p[3])), 1e-12);
+	assert_true(w.dropped == 0);
+
+	/* A renormalised restriction: tv is what was dropped, kl_rev -ln of what
+	 * was kept, kl infinite. */
+	w = weights_compare(log_p, (const float[]){ 0, 0.5f, 0.25f, 0.25f }, 4);
+	near(w.tv, 0.5, 1e-15);
+	near(w.dropped, 0.5, 1e-15);
+	near(w.kl_rev, log(2), 1e-12);
+	assert_true(isinf(w.kl));
+
+	/* No divergence of what is no distribution. */
+	w = weights_compare(log_p, (const float[]){ 1, 0.5f, -0.25f, -0.25f }, 4);
+	near(w.tv, 0.75, 1e-15);
+	assert_true(isnan(w.kl) && isnan(w.kl_rev) && w.dropped == 0);
+	w = weights_compare(log_p, (const float[]){ 1, 0.5f, 0.25f, 0.25f }, 4);
+	near(w.tv, 0.5, 1e-15);
+	assert_true(isnan(w.kl) && isnan(w.kl_rev));
+
+	/* A key that is not visible has no weight to lose; one that is too faint
+	 * for float32 is not dropped. */
+	static const double few[3] = { 0, -INFINITY, -200 };
+	w = weights_compare(few, (const float[]){ 1, 0, 0 }, 3);
+	assert_true(w.tv < 1e-30 && fabs(w.kl) < 1e-30 && w.kl_rev == 0 && w.dropped < 1e-30);
 }
 
 static void test_uniform(void **state)
@@ -158,7 +239,7 @@ static void naive_row(const struct reference_input *in, size_t g, size_t i, doub
 
 static void compare(const struct reference_input *in, const struct reference *ref)
 {
-	double worst = 0, norm = 0, sum = 0, n = 0, logit_max = 0, entropy;
+	double worst = 0, norm = 0, sum = 0, keys = 0, n = 0, logit_max = 0, entropy;
 	double *row = malloc(in->d_v * sizeof *row);
 
 	assert_non_null(row);
@@ -174,6 +255,7 @@ static void compare(const struct reference_input *in, const struct reference *re
 			}
 			if (visible >= 2) {
 				sum += entropy / log((double)visible);
+				keys += exp(entropy);
 				n++;
 			}
 		}
@@ -181,6 +263,10 @@ static void compare(const struct reference_input *in, const struct reference *re
 	free(row);
 	assert_true(worst <= 1e-13 * norm);
 	near(ref->logit_max, logit_max, 1e-13);
+	if (n > 0)
+		near(ref->n_eff, keys / n, 1e-11);
+	else
+		assert_true(isnan(ref->n_eff) != 0);
 	if (n > 0)
 		near(ref->entropy_ratio, sum / n, 1e-11);
 	else
@@ -350,6 +436,7 @@ static void test_reference_cached(void **state)
 	assert_null(reference_get(&second, &in, 77, dir, team));
 	assert_memory_equal(first.out, second.out, 40 * 8 * sizeof *first.out);
 	assert_memory_equal(first.rows, second.rows, 40 * sizeof *first.rows);
+	assert_true(first.n_eff == second.n_eff);
 	assert_true(first.entropy_ratio == second.entropy_ratio && first.logit_max == second.logit_max);
 	reference_free(&second);
 
@@ -377,6 +464,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_sampling),
+		cmocka_unit_test(test_weights),
 		cmocka_unit_test(test_uniform),
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_visible),

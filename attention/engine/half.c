@@ -113,6 +113,27 @@ void attn_forward(const struct attn_variant *v, const struct attn_call *c, struc
 	            w.out + q0 * s->d_v, s->d_v, q1 - q0, s->d_v);
 }
 
+const char *const half_names[] = { "f32", "bf16", "f16", NULL };
+
+void half_round(const struct kern *kern, enum attn_type type, double *x, size_t n)
+{
+	enum { BLOCK = 64 };
+	float y[BLOCK];
+	uint16_t half[BLOCK];
+
+	for (size_t at = 0; at < n; at += BLOCK) {
+		size_t count = n - at < BLOCK ? n - at : BLOCK;
+		for (size_t i = 0; i < count; i++)
+			y[i] = (float)x[at + i];
+		if (type != ATTN_F32) {
+			half_narrow(kern, type, half, count, y, count, 1, count);
+			half_widen(kern, type, y, count, half, count, 1, count);
+		}
+		for (size_t i = 0; i < count; i++)
+			x[at + i] = (double)y[i];
+	}
+}
+
 void attn_widen(const struct kern *kern, enum attn_type type, float *y, const void *x, size_t n)
 {
 	half_widen(kern, type, y, n, x, n, 1, n);

@@ -23,4 +23,10 @@ void half_widen(const struct kern *kern, enum attn_type type, float *y, size_t l
 void half_narrow(const struct kern *kern, enum attn_type type, void *x, size_t ldx, const float *y,
                  size_t ldy, size_t rows, size_t cols);
 
+/* n numbers rounded to the type, to the nearest, ties to even. */
+void half_round(const struct kern *kern, enum attn_type type, double *x, size_t n);
+
+/* Of the types, in their order, NULL-ended: the names of a parameter. */
+extern const char *const half_names[];
+
 #endif

@@ -46,7 +46,7 @@ HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datas
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests check report plugins peers peers-report bench asan format tidy clean install
+.PHONY: all help deps test tests check report figures plugins peers peers-report bench asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -69,7 +69,10 @@ $(VENV)/.stamp: plots/requirements.txt
 report: deps                      ## the default sweep: CSV, figures and report.html
 	@$(MAKE) --no-print-directory all
 	@./attnbench run $(SWEEP) --out $(OUT) || test $$? = 1
-	@./attnbench report $(OUT)
+	@./attnbench report $(OUT) --formats pdf,svg,png
+
+figures: $(VENV)/.stamp           ## the figures of README.md again, from results/sample
+	@$(VENV)/bin/python -m plots figures results/sample --flat --formats svg --only time,memory,error,pareto
 
 test: deps                        ## all tests
 	@$(MAKE) --no-print-directory all tests
@@ -79,7 +82,7 @@ tests: $(TESTS)
 
 check: deps                       ## what CI runs beside the tests: both compilers, sanitizers, other CPUs
 	@harness/deps.sh --check
-	@tests/check.sh
+	@VENV=$(VENV) tests/check.sh
 
 bench: deps                       ## the kernels against the machine's ceilings, and patterns against flash
 	@$(MAKE) --no-print-directory all
@@ -143,6 +146,8 @@ install: all                      ## into $(DESTDIR)$(PREFIX)
 	cp -R plots/. $(DEST)/share/attnbench/plots
 	cp -R attention/plugin harness/peers $(DEST)/share/attnbench
 	cp -R harness/sweeps datasets/real $(DEST)/share/attnbench
+	install -d $(DEST)/share/attnbench/results
+	cp -R results/published $(DEST)/share/attnbench/results
 
 # Whichever compiler or mode was built last is the one that runs.
 attnbench: $(BUILD)/attnbench FORCE

@@ -109,6 +109,9 @@ bool options_parse(struct config *config, unsigned verb, int argc, char **argv, 
 		if (got == '?' || got == ':')
 			return bad_option(argv[optind - 1], verb, argv[0], got == ':', error);
 		const struct option_def *o = by_code[got];
+		/* No value begins so: it is the next option, and this one's was forgotten. */
+		if (o->argument && optarg == argv[optind - 1] && !strncmp(optarg, "--", 2))
+			return fail(error, "--%s needs a value, and %s is the next option", o->name, optarg);
 		const struct where where = { .name = o->name };
 		if (!option_set(config, &config->command_line, o, optarg, &where, error))
 			return false;

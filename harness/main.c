@@ -49,7 +49,10 @@ static const struct verb verbs[] = {
 	/* Verbs of plots/, which reads its own options. */
 	{ "report", "DIR", "figures, findings and a page from a run", 0, false, NULL, NULL },
 	{ "figures", "DIR", "figures from a run: PDF, SVG, PNG", 0, false, NULL, NULL },
-	{ "findings", "DIR", "the three most interesting findings of a run, in words", 0, false, NULL, NULL },
+	{ "findings", "DIR", "the most interesting findings of a run, in words", 0, false, NULL, NULL },
+	{ "fit", "DIR", "exponents and crossovers with intervals", 0, false, NULL, NULL },
+	{ "compare", "A B", "two runs, or two variants of one: what is faster", 0, false, NULL, NULL },
+	{ "lint", "FILE", "is a table of results plausible? ours or another program's", 0, false, NULL, NULL },
 	{ "peers", "DIR", "our variants beside other programs: figures and tables", 0, false, NULL, NULL },
 	{ 0 },
 };

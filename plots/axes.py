@@ -55,6 +55,19 @@ def binary_ticks(low, high, most):
     return ticks
 
 
+def bars(ax, at, low, high, colour, width, cap, zorder, across=False):
+    """Intervals as bars with caps `cap` points wide; across: along x.
+
+    Two artists however many bars: as many as errorbar makes a bar."""
+    gap = np.full(len(at), np.nan)
+    place, ends = np.column_stack([at, at, gap]).ravel(), np.column_stack([low, high, gap]).ravel()
+    tips = np.concatenate([at, at]), np.concatenate([low, high])
+    how = {"color": colour, "zorder": zorder, "solid_capstyle": "butt"}
+    for x, y, more in ((place, ends, {"linewidth": width}), (*tips, {
+            "linestyle": "none", "marker": "|" if across else "_", "markersize": 2 * cap, "markeredgewidth": 0.6})):
+        ax.plot(*((y, x) if across else (x, y)), **how, **more)
+
+
 def set_ticks(axis, ticks, text):
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FixedFormatter([text(t) for t in ticks]))

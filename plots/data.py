@@ -28,14 +28,17 @@ NUMBERS = TIME + MEMORY + ERROR + [
     "prepare_ns", "cpu_median_ns", "flops_model", "flops_useful", "flops_executed",
     "pairs_executed", "bytes_model", "gflops_per_s", "gbytes_per_s", "intensity_flop_per_byte",
     "roof_share", "io_bytes", "ws_model_bytes", "untracked_bytes", "err_exact_max_abs",
-    "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj"]
+    "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj", "task_accuracy",
+    "task_chance", "err_uniform_rel_fro"]
 TEXTS = ["run_id", "cell_id", "stop_reason", "message", "flags"]
 REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + TIME + [
     "ws_tracked_bytes", "err_exact_rel_fro", "err_exact_nmse_u"]
 
 # What has to agree for two cells to be in one figure, and for two points to be
 # on one curve of it. The length is the axis, the seed is repetition.
-GROUP = ["input_kind", "mode", "batch", "heads", "rows", "d_head", "d_value", "causal", "scale",
+RAW = {"cell_id", "pass", "round", "position", "sample", "samples_in_round", "status", "t_start_ns",
+       "calls", "wall_ns", "disturbed", "steal_ticks", "cal_before_ns", "cal_after_ns"}
+GROUP = ["input_kind", "mode", "batch", "heads", "kv_heads", "rows", "d_head", "d_value", "causal", "scale",
          "dtype", "threads", "isa", "cache"]
 SERIES = ["impl", "variant", "params"]
 
@@ -75,23 +78,43 @@ class DataError(Exception):
     """What is wrong with a file, where, and what to do about it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """One curve: a variant with its parameters, over the lengths of a group."""
     label: str
     family: str
     variant: str
     index: int  # 0, 1, ... among the settings of the same variant
-    cells: pd.DataFrame = field(repr=False)  # one row a length, ascending
+    cells: pd.DataFrame = field(repr=False)  # one row a length, ascending; seeds together
+    rows: pd.DataFrame = field(repr=False)   # the rows that these stand for, a seed each
 
-    @property
+    @cached_property
     def ok(self):
         return self.cells[self.cells["status"] == "ok"]
 
+    @cached_property
+    def _by_length(self):
+        return {row["n"]: row for _, row in self.ok.iterrows()}
+
     def at(self, n):
         """The measured row at length n, or None."""
-        rows = self.ok[self.ok["n"] == n]
-        return rows.iloc[0] if len(rows) else None
+        return self._by_length.get(n)
+
+    @cached_property
+    def _ids(self):
+        out = {}
+        ok = self.rows[self.rows["status"] == "ok"]
+        for n, seed, cell in zip(ok["n"], ok["seed"], ok["cell_id"]):
+            out.setdefault(n, []).append((seed, cell))
+        return out
+
+    def ids(self, n):
+        """[(seed, cell_id)] of the measured cells at length n."""
+        return self._ids.get(n, [])
+
+    @property
+    def params(self):
+        return self.cells["params"].iloc[0]
 
     @property
     def ends(self):
@@ -107,7 +130,7 @@ class Series:
         return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Everything that may be compared in one figure."""
     key: dict
@@ -133,15 +156,22 @@ class Group:
     def uniform(self, n):
         """Relative error at length n of a plain mean of the visible values.
 
-        rel_fro^2 / nmse_u = |U-Y|^2 / |Y|^2 holds for every variant, so the
+        Where no column says so: rel_fro^2 / nmse_u = |U-Y|^2 / |Y|^2 holds for every variant, so the
         one that is furthest from exact gives it with the most digits.
         """
+        given = self.cells.loc[self.cells["n"] == n, "err_uniform_rel_fro"].dropna()
+        if len(given):
+            return float(given.median())
         rows = self.cells[(self.cells["n"] == n) & (self.cells["err_exact_nmse_u"] > 1e-6)
                           & self.cells["err_exact_rel_fro"].notna()]
         if rows.empty:
             return np.nan
         row = rows.loc[rows["err_exact_nmse_u"].idxmax()]
         return float(row["err_exact_rel_fro"] / np.sqrt(row["err_exact_nmse_u"]))
+
+    def chance(self, n):
+        """Accuracy at length n of a guess at the task; NaN where there is no task."""
+        return float(self.cells.loc[self.cells["n"] == n, "task_chance"].median())
 
     @property
     def entropy(self):
@@ -154,7 +184,7 @@ class Group:
         return pretty_input(self.key["input_kind"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     path: Path
     cells: pd.DataFrame = field(repr=False)
@@ -172,16 +202,17 @@ class Run:
     def raw(self):
         """raw.csv, or None where there is none."""
         path = self.path / "raw.csv"
-        return _read(path) if path.is_file() and path.stat().st_size else None
+        return _read(path, RAW) if path.is_file() and path.stat().st_size else None
 
 
-def load(directory):
-    """Reads and checks a run directory; DataError says what is wrong."""
+def load(directory, name="summary.csv"):
+    """Reads and checks a run directory; DataError says what is wrong. name: of the
+    file that holds a row a cell."""
     path = Path(directory)
     if not path.is_dir():
         raise DataError(f"{path}: no such directory. A run is made by "
                         "`attnbench run SWEEP.ini --out DIR`; give its DIR here.")
-    summary = path / "summary.csv"
+    summary = path / name
     if not summary.is_file():
         hint = ("raw.csv is there, so the run was cut short: the same `attnbench run` finishes it."
                 if (path / "raw.csv").is_file() else "Is this the --out directory of a run?")
@@ -201,9 +232,11 @@ def usual_scale(key):
     return abs(key["scale"] * np.sqrt(key["d_head"]) - 1) < 1e-4
 
 
-def _read(path):
+def _read(path, columns=None):
+    """A CSV file as text; columns: those to keep, None for all."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8",
+                           usecols=columns and (lambda name: name in columns))
     except pd.errors.EmptyDataError:
         raise DataError(f"{path}: the file is empty. Run the sweep again: it resumes.") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as err:
@@ -235,15 +268,16 @@ def _check(cells, path):
         raise DataError(f"{path}: schema_version {cells['schema_version'].iloc[int(np.argmax(~(newer <= SCHEMA)))]!r}, "
                         f"but this version reads up to {SCHEMA}. Update attnbench.")
     cells = cells.copy()
-    for column in ["scale"] + NUMBERS + TEXTS:
+    for column in ["scale", "kv_heads"] + NUMBERS + TEXTS:
         if column not in cells.columns:
             cells[column] = ""
-    for column in KEY_NUMBER + ["scale"] + NUMBERS:
+    for column in KEY_NUMBER + ["scale", "kv_heads"] + NUMBERS:
         cells[column] = _numbers(cells[column], path, required=column in KEY_NUMBER)
     unknown = sorted(set(cells["status"]) - set(STATUSES))
     if unknown:
         raise DataError(f"{path}: unknown status {unknown[0]!r}; known: {', '.join(STATUSES)}.")
     _check_times(cells, path)
+    cells["kv_heads"] = cells["kv_heads"].fillna(cells["heads"])
     cells["scale"] = cells["scale"].fillna(1 / np.sqrt(cells["d_head"]))
     cells["n"] = cells["n_k"].astype(int)
     cells["rows"] = np.where(cells["n_q"] == cells["n_k"], 0, cells["n_q"]).astype(int)
@@ -297,9 +331,10 @@ def _slug(key, varying):
     """File name of a group: its input, and what else tells it from the others."""
     words = [key["input_kind"]]
     for column, short in (("mode", ""), ("rows", "nq"), ("d_head", "d"), ("batch", "b"),
-                          ("heads", "h"), ("threads", "t"), ("dtype", ""), ("isa", ""),
+                          ("heads", "h"), ("kv_heads", "kv"), ("threads", "t"), ("dtype", ""), ("isa", ""),
                           ("cache", ""), ("d_value", "dv"), ("scale", "scale")):
         usual = (column == "d_value" and key["d_value"] == key["d_head"]
+                 or column == "kv_heads" and key["kv_heads"] == key["heads"]
                  or column == "scale" and usual_scale(key))
         if column in varying and not usual:
             value = key[column]
@@ -319,7 +354,7 @@ def _series(cells):
         for index, (params, part) in enumerate(rows.groupby("params", sort=False)):
             label = " ".join([variant] + ([shown[params]] if shown[params] else [])
                              + ([f"({impl})"] if many_impl else []))
-            out.append(Series(label, part["family"].iloc[0], variant, index, _over_seeds(part)))
+            out.append(Series(label, part["family"].iloc[0], variant, index, _over_seeds(part), part))
     return out
 
 

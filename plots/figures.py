@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Which figures a run has, and writing them: PDF, SVG and PNG, in two widths."""
+import io
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
-from . import machine
-from .lines import FEW, QUANTITIES, drawable, facts, family_lines, lines
-from .pareto import pareto, points, telling_lengths
+import matplotlib
+
+from . import forest, knobs, machine, matrices, noise, published, roofline, trade
+from .lines import ACCURACY, FEW, MEMORY, QUANTITIES, drawable, facts, family_lines, lines
+from .pareto import best_length, pareto, points, telling_lengths
 
 FORMATS = ("pdf", "svg", "png")
 DPI = 220  # of the PNG
 SUFFIX = {2: "", 1: "-1col"}  # of the file name, by columns
+RUN = "run"  # folder of figures of the whole run
 
 
 @dataclass(frozen=True)
 class Figure:
     """One figure; its files are NAME.pdf, NAME-1col.pdf and so on, in `folder`."""
-    slug: str      # of the group, also the name of its folder
-    name: str      # "time", "memory", "error", "pareto-n4096", "time-families"
+    slug: str      # of the group, also the name of its folder; RUN: of the whole run
+    name: str      # "time", "memory", "error", "pareto-n4096", "time-families" ...
     title: str
     alt: str       # what it shows, for one who cannot see it
     columns: tuple  # widths there are
@@ -27,71 +31,168 @@ class Figure:
         return Path(folder) / self.slug / f"{self.name}{SUFFIX[columns]}.{fmt}"
 
 
-def plan(run, lengths=()):
+def plan(analysis, lengths=(), overlay=False):
     """Every figure of a run, in the order of a report.
 
     lengths: of the figures of error against time; () for a telling few."""
     out = []
-    for group in run.groups:
-        what = ", ".join(facts(group))
-        for q in QUANTITIES.values():
-            count = len(drawable(group, q))
-            if not count:
-                continue
-            alt = f"{q.title}, log-log, {count} variants; {what}."
-            out.append(Figure(group.slug, q.name, q.title, alt, (2, 1)))
-            if count > FEW:
-                title = f"{q.title}, family by family"
-                out.append(Figure(group.slug, f"{q.name}-families", title,
-                                  f"{title}; {what}.", (2,)))
-        for n in lengths or telling_lengths(group):
-            count = len(points(group, n))
-            if count >= 2:
-                title = f"Error against time at n = {n}"
-                alt = f"{title}, {count} variants, front marked; {what}."
-                out.append(Figure(group.slug, f"pareto-n{n}", title, alt, (2, 1)))
+    for group in analysis.run.groups:
+        out += _of_group(analysis, group, lengths)
+    return out + _of_run(analysis, overlay)
+
+
+def _of_group(analysis, group, lengths):
+    what = ", ".join(facts(group))
+    out = []
+
+    def add(name, title, columns=(2, 1), more=""):
+        out.append(Figure(group.slug, name, title, f"{title}{more}; {what}.", columns))
+    for q in QUANTITIES.values():
+        count = len(drawable(group, q))
+        if count:
+            scale = "" if q is ACCURACY else ", log-log"
+            add(q.name, q.title, (2, 1), f"{scale}, {count} variants")
+        if count > FEW:
+            add(f"{q.name}-families", f"{q.title}, family by family", (2,))
+    for n in lengths or telling_lengths(group):
+        count = len(points(group, n))
+        if count >= 2:
+            add(f"pareto-n{n}", f"Error against time at n = {n}", more=f", {count} variants, front marked")
+    best = best_length(group)
+    if best and len(points(group, best, MEMORY)) >= 2:
+        add(f"memory-pareto-n{best}", f"Error against peak workspace at n = {best}", more=", front marked")
+    for name, title, drawn in (
+            ("fronts", "Fronts of error against time", trade.has_fronts(group)),
+            ("equal-error", "Speed at equal error", trade.has_equal_error(group)),
+            ("exponents", "Exponents of time with intervals", any(analysis.fit(s, "time") for s in group.series)),
+            ("bubble", f"Speed, quality and memory at n = {best}", best and trade.has_bubble(group, best)),
+            ("knobs", f"What a parameter buys at n = {best}", best and bool(knobs.knobs(group, best))),
+            ("roofline", f"Roofline at n = {best}", best and roofline.ceilings(analysis.run, group) is not None)):
+        if drawn:
+            add(name, title)
     return out
 
 
-def draw(run, figure, columns):
+def _of_run(analysis, overlay):
+    run, out = analysis.run, []
+    for base in ("flash", "full"):
+        if forest.mapped_groups(run, base):
+            out.append(_run_figure(f"crossovers-{base}", f"Lengths from which variants are faster than {base}"))
+    if matrices.implied(run):
+        out.append(_run_figure("implied", "Weights that variants imply, beside exact ones"))
+    if matrices.heads(run):
+        out.append(_run_figure("entropy", "How peaked the heads of stored inputs are"))
+    if noise.table(run) is not None:
+        out.append(_run_figure("noise", "How quiet the machine was"))
+    if overlay and published.agreement(analysis) is not None:
+        out.append(_run_figure("published", "Published exponents and crossovers beside those measured", (2,)))
+    return out
+
+
+def _run_figure(name, title, columns=(2, 1)):
+    return Figure(RUN, name, title, f"{title}.", columns)
+
+
+def skipped(run):
+    """Figures that there would be if the run had more, and what it would take."""
+    out = []
+    if not matrices.implied(run):
+        out.append(f"no weights that variants imply: there are no matrices in {run.path / 'implied'}.")
+    if run.groups and all(roofline.ceilings(run, g) is None for g in run.groups):
+        out.append("no roofline: run.json holds no ceilings of the machine for these threads.")
+    if not run.cells["task_accuracy"].notna().any():
+        out.append("no task accuracy: no input of the run is a task.")
+    return out
+
+
+def draw(analysis, figure, columns):
     """The matplotlib figure."""
+    cpu, run, name = machine.cpu(analysis.run.info), analysis.run, figure.name
+    if figure.slug == RUN:
+        if name.startswith("crossovers-"):
+            return forest.crossover_map(analysis, name.removeprefix("crossovers-"), columns, cpu)
+        if name == "published":
+            return published.overlay(analysis, columns, cpu)
+        return {"implied": matrices.heat, "entropy": matrices.entropy, "noise": noise.noise}[name](run, columns, cpu)
     group = next(g for g in run.groups if g.slug == figure.slug)
-    cpu = machine.cpu(run.info)
-    if figure.name.startswith("pareto-n"):
-        return pareto(group, int(figure.name.removeprefix("pareto-n")), columns, cpu)
-    if figure.name.endswith("-families"):
-        return family_lines(group, QUANTITIES[figure.name.removesuffix("-families")], cpu)
-    return lines(group, QUANTITIES[figure.name], columns, cpu)
+    if name.startswith("pareto-n"):
+        return pareto(group, int(name.removeprefix("pareto-n")), columns, cpu)
+    if name.startswith("memory-pareto-n"):
+        return pareto(group, int(name.removeprefix("memory-pareto-n")), columns, cpu, MEMORY)
+    if name.endswith("-families"):
+        return family_lines(group, QUANTITIES[name.removesuffix("-families")], cpu)
+    if name in QUANTITIES:
+        return lines(group, QUANTITIES[name], columns, cpu)
+    best = best_length(group)
+    return {"fronts": lambda: trade.fronts(group, columns, cpu),
+            "equal-error": lambda: trade.equal_error(analysis, group, columns, cpu),
+            "exponents": lambda: forest.forest(analysis, group, columns, cpu),
+            "bubble": lambda: trade.bubble(group, best, columns, cpu),
+            "knobs": lambda: knobs.knob_curves(group, best, columns, cpu),
+            "roofline": lambda: roofline.roofline(run, group, best, columns, cpu)}[name]()
 
 
-def write(run, folder, wanted, formats=FORMATS):
-    """Writes the figures of plan() below folder, on all CPUs, and returns their paths."""
-    jobs = [(f, c) for f in wanted for c in f.columns]
-    for slug in {f.slug for f in wanted}:
+def sheets(wanted):
+    """[(figure, columns)]: the figures of plan() in every width."""
+    return [(f, c) for f in wanted for c in f.columns]
+
+
+def write(analysis, folder, jobs, formats=FORMATS):
+    """Writes [(figure, columns)] below folder, on all CPUs, and returns the paths."""
+    for slug in {f.slug for f, _ in jobs}:
         (Path(folder) / slug).mkdir(parents=True, exist_ok=True)
-    try:
-        with ProcessPoolExecutor(initializer=_adopt, initargs=(run,)) as pool:
-            list(pool.map(_write_one, jobs, repeat(folder), repeat(formats)))
-    except (NotImplementedError, PermissionError):  # a sandbox without semaphores
-        _adopt(run)
-        for job in jobs:
-            _write_one(job, folder, formats)
+    _spread(_write_one, analysis, jobs, folder, formats)
     return [f.path(folder, c, fmt) for f, c in jobs for fmt in formats]
 
 
-_run = None  # of a worker process
+def write_flat(analysis, folder, wanted, formats):
+    """Figures of the first group and of the run, two columns wide, as folder/NAME.fmt."""
+    first = {analysis.run.groups[0].slug, RUN}
+    jobs = [(Figure("", f.name, f.title, f.alt, (2,)), draw(analysis, f, 2)) for f in wanted if f.slug in first]
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure, drawn in jobs:
+        for fmt in formats:
+            save(drawn, figure.path(folder, 2, fmt))
+    return [f.path(folder, 2, fmt) for f, _ in jobs for fmt in formats]
 
 
-def _adopt(run):
-    global _run
-    _run = run
+def page(analysis, jobs):
+    """SVG text of [(figure, columns)] for a page: words stay words, set in its font."""
+    return list(_spread(_page_one, analysis, jobs))
+
+
+def _spread(work, analysis, jobs, *same):
+    """work(job, *same) of every job, in order, on all CPUs."""
+    if any(f.name in ("exponents", "equal-error") or f.slug == RUN for f, _ in jobs):
+        analysis.prepare()  # once, before the workers are made
+    try:
+        with ProcessPoolExecutor(initializer=_adopt, initargs=(analysis,)) as pool:
+            return list(pool.map(work, jobs, *map(repeat, same), chunksize=4))
+    except (NotImplementedError, PermissionError):  # a sandbox without semaphores
+        _adopt(analysis)
+        return [work(job, *same) for job in jobs]
+
+
+_analysis = None  # of a worker process
+
+
+def _adopt(analysis):
+    global _analysis
+    _analysis = analysis
 
 
 def _write_one(job, folder, formats):
     figure, columns = job
-    drawn = draw(_run, figure, columns)
+    drawn = draw(_analysis, figure, columns)
     for fmt in formats:
         save(drawn, figure.path(folder, columns, fmt))
+
+
+def _page_one(job):
+    out = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        draw(_analysis, *job).savefig(out, format="svg", dpi=72, metadata={"Date": None})
+    return out.getvalue()
 
 
 def save(drawn, path):
@@ -99,4 +200,3 @@ def save(drawn, path):
     fmt = Path(path).suffix[1:]
     metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[fmt]
     drawn.savefig(path, format=fmt, dpi=DPI if fmt == "png" else 72, metadata=metadata)
-

@@ -11,9 +11,10 @@ import numpy as np
 
 from .axes import bytes_text, number
 from .data import STATUSES
-from .speed import FASTER, SAME, SLOWER, crossing, round_medians, speedup
+from .derive import NOT_APPROXIMATE
+from .speed import FASTER, SAME, SLOWER, speedup_at
 
-NOT_APPROXIMATE = ("exact", "control")
+DIFFER = 0.15  # exponents this far apart are worth a word
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,10 @@ class Finding:
     numbers: dict  # what the sentence was made from
 
 
-def findings(run, most=3):
+def findings(analysis, most=4):
     """Up to `most` findings, the most telling first."""
-    rounds = round_medians(run)
-    makers = (_speed, _errors, lambda *of: _exact(*of) or _memory(*of), _growth)
-    return [f for f in (make(run, rounds) for make in makers) if f][:most]
+    makers = (_speed, _errors, lambda a: _exact(a) or _memory(a), _growth)
+    return [f for f in (make(analysis) for make in makers) if f][:most]
 
 
 def as_text(found):
@@ -71,8 +71,9 @@ def _error(row):
     return number(row["err_exact_rel_fro"])
 
 
-def _speed(run, rounds):
+def _speed(analysis):
     """Which approximation beats flash, from which length, at what error."""
+    run, rounds = analysis.run, analysis.rounds
     def comparable(group, n):
         return _has(group, "flash", n) and any(s.at(n) is not None for s in approximations(group))
     found = _widest(run, comparable)
@@ -80,9 +81,9 @@ def _speed(run, rounds):
         return None
     group, n = found
     flash = group.find("flash")
-    rivals = [(s, speedup(rounds, flash.at(n), s.at(n))) for s in approximations(group)
+    rivals = [(s, speedup_at(rounds, flash, s, n)) for s in approximations(group)
               if s.at(n) is not None]
-    faster = [(s, r) for s, r in rivals if r.verdict() == FASTER]
+    faster = [(s, r) for s, r in rivals if r.verdict(analysis.margin) == FASTER]
     numbers = {"n": n, "faster": len(faster), "of": len(rivals), "input": group.key["input_kind"]}
     text = f"On {_place(group)} at n = {n}, "
     figure = (group.slug, "time")
@@ -93,11 +94,11 @@ def _speed(run, rounds):
                        + f"none of {len(rivals)} approximations is faster than flash, the tiled exact "
                        f"one; the nearest is {best.label}, {ratio} times as fast.", figure, numbers)
     best, ratio = max(faster, key=lambda p: p[1].value)
-    cross = crossing(rounds, flash, best)
+    cross = analysis.crossing("flash", best)
     numbers.update(best=best.label, ratio=ratio, crossing=cross)
     text += (f"{len(faster)} of {len(rivals)} approximations are faster than flash, the tiled exact "
              f"one. The fastest is {best.label}: {ratio} times as fast"
-             f"{_at_error(group, best, n)}. It is faster {_from(cross)}.")
+             f"{_at_error(group, best, n)}{_with_memory(best.at(n), flash.at(n))}. It is faster {_from(cross)}.")
     known = [p for p in faster if np.isfinite(p[0].at(n)["err_exact_rel_fro"])]
     if known:
         near, near_ratio = min(known, key=lambda p: p[0].at(n)["err_exact_rel_fro"])
@@ -118,11 +119,21 @@ def _at_error(group, series, n):
     return f", at a relative error of {_error(row)}{beside}"
 
 
+def _with_memory(row, base):
+    ours, theirs = row["ws_tracked_bytes"], base["ws_tracked_bytes"]
+    if not np.isfinite(ours) or not np.isfinite(theirs):
+        return ""
+    return f", with {bytes_text(ours)} of workspace (flash: {bytes_text(theirs)})"
+
+
 def _from(cross):
     """A crossing to round off "It is faster ..."."""
     lengths = sorted(cross.at)
     if cross.kind == "always":
         return f"at every length measured, from n = {lengths[0]} on"
+    if cross.kind == "once" and cross.length():
+        return f"from about n = {cross.length()} on" + (
+            f"; measured: slower at {cross.below}, faster at {cross.above}" if cross.below else "")
     if cross.kind == "once" and cross.below:
         return f"from n = {cross.above} on; at n = {cross.below} it is still slower"
     if cross.kind == "once":
@@ -130,8 +141,9 @@ def _from(cross):
     return str(cross)
 
 
-def _errors(run, rounds):
+def _errors(analysis):
     """Where cheap variants are further off than not attending at all."""
+    run = analysis.run
     parts, numbers = [], {}
     groups = sorted(run.groups, key=lambda g: -max(g.measured_lengths, default=0))
     seen = set()
@@ -183,17 +195,18 @@ def _seeds(run):
             else f"The errors are medians over {seeds} seeds.")
 
 
-def _exact(run, rounds):
+def _exact(analysis):
     """Naive against tiled exact attention, in time and memory."""
-    found = _widest(run, lambda g, n: _has(g, "full", n) and _has(g, "flash", n))
+    found = _widest(analysis.run, lambda g, n: _has(g, "full", n) and _has(g, "flash", n))
     if not found:
         return None
     group, n = found
     full, flash = group.find("full").at(n), group.find("flash").at(n)
-    ratio = speedup(rounds, full, flash)
+    ratio = speedup_at(analysis.rounds, group.find("full"), group.find("flash"), n)
     title = {FASTER: f"Tiling makes exact attention {number(ratio.value)} times as fast",
              SLOWER: "Tiling costs exact attention time here",
-             SAME: "Tiling changes memory, not time"}.get(ratio.verdict(), "Tiled and naive attention")
+             SAME: "Tiling changes memory, not time"}.get(ratio.verdict(analysis.margin),
+                                                    "Tiled and naive attention")
     text = (f"On {_place(group)} at n = {n}, flash is {ratio} times as fast as full, which stores all "
             "scores")
     numbers = {"n": n, "ratio": ratio}
@@ -229,9 +242,9 @@ def _leanest(group, n):
     return min(rows, key=lambda p: p[1]) if rows else None
 
 
-def _memory(run, rounds):
+def _memory(analysis):
     """Most and least workspace, where there is no pair of exact variants."""
-    found = _widest(run, lambda g, n: sum(s.at(n) is not None for s in g.series) >= 2)
+    found = _widest(analysis.run, lambda g, n: sum(s.at(n) is not None for s in g.series) >= 2)
     if not found:
         return None
     group, n = found
@@ -245,23 +258,33 @@ def _memory(run, rounds):
                    (group.slug, "memory"), {"n": n, "ratio": high[1] / low[1]})
 
 
-def _growth(run, rounds):
-    """Local slopes over the last two lengths."""
-    best = None
-    for group in run.groups:
-        for s in group.series:
-            ok = s.ok
-            if len(ok) >= 2 and (best is None or ok["n"].iloc[-1] > best[1]["n"].iloc[-1]):
-                best = (group, ok, s)
-    if not best:
+def _growth(analysis):
+    """Exponents of the group that reaches furthest, and what does not do as it declares."""
+    found = _widest(analysis.run, lambda g, n: any(analysis.fit(s, "time") for s in g.series))
+    if not found:
         return None
-    group, ok, s = best
-    a, b = ok.iloc[-2], ok.iloc[-1]
-    octaves = np.log(b["n"] / a["n"])
-    slope = np.log(b["time_median_ns"] / a["time_median_ns"]) / octaves
-    low = np.log(b["time_ci95_lo_ns"] / a["time_ci95_hi_ns"]) / octaves
-    high = np.log(b["time_ci95_hi_ns"] / a["time_ci95_lo_ns"]) / octaves
-    interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
-    return Finding("Growth", f"On {_place(group)}, the time of {s.label} grows as n to the power "
-                   f"{slope:.2f}{interval} between n = {a['n']} and {b['n']}.",
-                   (group.slug, "time"), {"slope": slope, "low": low, "high": high})
+    group, n = found
+    fits = [(s, analysis.fit(s, "time")) for s in group.series if s.family != "control"]
+    fits = [(s, f) for s, f in fits if f and f.n[-1] == n] or [(s, f) for s, f in fits if f]
+    if not fits:
+        return None
+    said = [(s, f.tail if f.tail_from else f.exponent, f.tail_from or f.n[0]) for s, f in fits]
+    lead = next((p for p in said if p[0].variant == "flash"), said[0])
+    least, most = min(said, key=lambda p: p[1].value), max(said, key=lambda p: p[1].value)
+    text = (f"On {_place(group)}, the time of {lead[0].label} grows as n to the power {lead[1]} between n = "
+            f"{lead[2]} and {n}")
+    rest = [p for p in (least, most) if p[0] is not lead[0] and abs(p[1].value - lead[1].value) > DIFFER]
+    if rest:
+        text += "; " + "; ".join(f"{'least' if p is least else 'most'}, that of {p[0].label}: {p[1]}" for p in rest)
+    rising = [s.label for s, f in fits if not f.tail_from and len(f.n) >= 4]
+    text += "."
+    if rising:
+        text += (f" The slope still changes within these lengths for {len(rising)} of {len(fits)}"
+                 + (f" ({', '.join(rising)})" if len(rising) <= 4 else "") + ": no one exponent holds.")
+    beyond = [(s, f.work) for s, f in fits if np.isfinite(f.work.low) and f.work.low > 1 + DIFFER]
+    if beyond:
+        s, work = max(beyond, key=lambda p: p[1].value)
+        text += (f" Time grows faster than the declared operations for {len(beyond)}, most for {s.label}: as these "
+                 f"to the power {work}.")
+    return Finding("Growth of time, within the lengths measured", text, (group.slug, "exponents"),
+                   {"lead": lead[0].label, "slope": lead[1].value, "low": lead[1].low, "high": lead[1].high})

@@ -104,6 +104,9 @@ def _condition(group):
         value = group.key[column]
         if column == "rows":
             tests.append('column("n_q") == ' + (f"{value}" if value else 'column("n_k")'))
+        elif column == "kv_heads":
+            if value != group.key["heads"]:
+                tests.append(f'column("kv_heads") == {value:g}')
         elif column == "scale":
             if not usual_scale(group.key):
                 tests.append(f'abs(column("scale") / {value!r} - 1) < 1e-6')

@@ -25,6 +25,15 @@ def _font_file(weight):
     return findfont(FontProperties(weight=weight))
 
 
+def cut(text, size, width):
+    """The text, shortened with an ellipsis to at most width."""
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(text + "…", size) > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
 def wrap(parts, size, width, glue=" · ", weight="normal"):
     """Lines of parts joined by glue, each at most width; a part is never broken
     unless it is wider than a line itself, then between its words."""
@@ -81,7 +90,7 @@ def place(points, sizes, bounds, radius, segments=(), taken=()):
     still = (points, bounds, radius, fixed, _sample(segments))
     near = np.sort(np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1)), axis=1)
     orders = [near[:, :4].sum(axis=1), points[:, 0], -points[:, 1], points[:, 1]]
-    orders = orders if len(points) <= 20 else orders[:2]
+    orders = orders if len(points) <= 20 else orders[:2] if len(points) <= 30 else orders[:1]
     ends = [_settle(options, np.argsort(o, kind="stable"), still) for o in orders]
     return min(ends, key=lambda end: end[0])[1][:, :2]
 

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Curves against the sequence length: time, memory, error.
+"""Curves against the sequence length: time, memory, error, accuracy at a task.
 
 Every curve is named at its end, beside the axes; where a curve ends early a
 cross marks the place and the notes below say why.
 """
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Callable
 
 import numpy as np
 from matplotlib.ticker import NullLocator
 
 from . import style
-from .axes import (binary_ticks, bytes_text, decimal_ticks, gap, length_axis, limits, plain,
+from .axes import (bars, binary_ticks, bytes_text, decimal_ticks, gap, length_axis, limits, plain,
                    set_ticks, slopes)
 from .canvas import Sheet, families_of
 from .data import STATUSES, usual_scale
@@ -32,6 +33,7 @@ class Quantity:
     ticks: Callable
     tick_text: Callable
     growth: bool  # reference slopes make sense
+    linear: tuple = ()  # limits of a linear axis; () for a logarithmic one
 
 
 TIME = Quantity("time", "Time against sequence length", "time of one forward pass [ms]",
@@ -43,9 +45,13 @@ MEMORY = Quantity("memory", "Peak workspace against sequence length",
 ERROR = Quantity("error", "Error against sequence length",
                  "relative error, ‖X − Y‖ / ‖Y‖ [1]", "err_exact_rel_fro", (), 1.0,
                  decimal_ticks, plain, False)
-QUANTITIES = {q.name: q for q in (TIME, MEMORY, ERROR)}
+ACCURACY = Quantity("accuracy", "Task accuracy against sequence length", "task accuracy [1]",
+                    "task_accuracy", (), 1.0, lambda low, high, most: [0, 0.2, 0.4, 0.6, 0.8, 1],
+                    "{:.1f}".format, False, (-0.03, 1.03))
+QUANTITIES = {q.name: q for q in (TIME, MEMORY, ERROR, ACCURACY)}
 
 
+@lru_cache(maxsize=8192)
 def curve(series, quantity):
     """n, y, low, high of a series; NaN where a cell was not measured."""
     cells = series.cells
@@ -66,7 +72,7 @@ def lines(group, quantity, columns, machine=""):
     if not shown:
         return None
     size = style.SIZES[columns]
-    guides = _guides(group) if quantity is ERROR else []
+    guides = _guides(group, quantity)
     names = [s.label for s in shown] + [g[0] for g in guides]
     step = size["text"] * 1.22
     margin = 20 + size["mark"] + 6 + max(text_width(t, size["text"]) for t in names)
@@ -81,10 +87,10 @@ def lines(group, quantity, columns, machine=""):
     for ax, _, _ in panels:
         _guide_lines(ax, guides, size)
         for s, n, y, low, high in _exact_last(curves):
-            _draw(ax, s, n, _lift(y, floor), low, high, size)
+            _draw(ax, s, n, _lift(y, floor, quantity), low, high, size)
             if quantity is MEMORY:
                 _resident(ax, s, size)
-    ends = [_end(sheet, panels, n, _lift(y, floor)) for _, n, y, _, _ in curves]
+    ends = [_end(sheet, panels, n, _lift(y, floor, quantity)) for _, n, y, _, _ in curves]
     ends += [_end(sheet, panels, np.array([n for n, _ in points]), np.array([v for _, v in points]))
              for _, points, _ in guides]
     spots = spread([e[1] for e in ends], step, sheet.bottom + 2, sheet.top - 2)
@@ -111,7 +117,7 @@ def family_lines(group, quantity, machine=""):
     widest = [max(text_width(s.label, size["text"]) for s in shown
                   if _family(s) in families[k::across]) + 18 for k in range(across)]
     wide = (sheet.right - sheet.left - sum(widest) - 14 * (across - 1)) / across
-    low, high = limits(np.concatenate([curve(s, quantity)[1] for s in shown]))
+    low, high = quantity.linear or limits(np.concatenate([curve(s, quantity)[1] for s in shown]))
     for k, family in enumerate(families):
         column, row = k % across, k // across
         left = sheet.left + column * (wide + 14) + sum(widest[:column])
@@ -132,12 +138,13 @@ def family_lines(group, quantity, machine=""):
 def _family_panel(sheet, ax, quantity, shown, family, box, size):
     left, top, wide, tall, low = box
     mine = [s for s in shown if _family(s) == family]
-    for s in shown:
+    rest = [curve(s, quantity)[:2] for s in shown if s not in mine]
+    if rest:  # one line with gaps
+        xs, ys = (np.concatenate([np.append(c[k], np.nan) for c in rest]) for k in (0, 1))
+        ax.plot(xs, ys, color=style.GRID, linewidth=0.7, zorder=1.2)
+    for s in mine:
         n, y, lo, hi = curve(s, quantity)
-        if s in mine:
-            _draw(ax, s, n, _lift(y, low), lo, hi, size)
-        else:
-            ax.plot(n, y, color=style.GRID, linewidth=0.7, zorder=1.2)
+        _draw(ax, s, n, _lift(y, low, quantity), lo, hi, size)
     ends = [_end(sheet, [(ax, low, 0)], *curve(s, quantity)[:2]) for s in mine]
     step = size["text"] * 1.2
     spots = spread([e[1] for e in ends], step, top - tall + 3, top - 3)
@@ -167,7 +174,8 @@ def facts(group, machine=""):
     threads = key["threads"]
     return [w for w in (
         group.input + spread_of,
-        f"batch {key['batch']:g}", f"{key['heads']:g} head" + "s" * (key["heads"] != 1),
+        f"batch {key['batch']:g}", f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
+        + (f" ({key['kv_heads']:g} of keys)" if key["kv_heads"] != key["heads"] else ""),
         f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] else "",
         d, "" if usual_scale(key) else f"scale {key['scale']:.3g}",
         "causal" if key["causal"] else "bidirectional", key["dtype"],
@@ -205,12 +213,14 @@ def _notes(group, shown, quantity):
     if quantity is ERROR:
         notes.append("X: output, Y: exact softmax attention in double precision. Zero output has "
                      "error 1; uniform average: each row the plain mean of the visible values.")
+    if quantity is ACCURACY:
+        notes.append("Share of the queries that are answered rightly; exact attention solves the task.")
     return notes + reasons(group, shown)
 
 
 def _left(quantity, size):
     """Room for the axis title and the widest tick label."""
-    widest = {"memory": "512 KiB", "error": "2 × 10−", "time": "10 000"}[quantity.name]
+    widest = {"memory": "512 KiB", "error": "2 × 10−", "time": "10 000", "accuracy": "0.2"}[quantity.name]
     return 21 + text_width(widest, size["text"])
 
 
@@ -223,14 +233,19 @@ def _exact_last(curves):
     return sorted(curves, key=lambda c: c[0].family == "exact")
 
 
-def _lift(y, floor):
+def _lift(y, floor, quantity):
     """A value of 0 has no place on a log axis: it is drawn on its lower edge."""
-    return np.where(y == 0, floor, y)
+    return y if quantity.linear else np.where(y == 0, floor, y)
 
 
-def _guides(group):
-    """[(name, [(n, error)], dashes)]: what a useless answer would score."""
+def _guides(group, quantity):
+    """[(name, [(n, value)], dashes)]: what a useless answer would score."""
     lengths = group.measured_lengths
+    if quantity is ACCURACY:
+        chance = [(n, group.chance(n)) for n in lengths if np.isfinite(group.chance(n))]
+        return [("a guess", chance, (0, (5, 2)))] if chance else []
+    if quantity is not ERROR:
+        return []
     uniform = [(n, group.uniform(n)) for n in lengths]
     uniform = [(n, u) for n, u in uniform if np.isfinite(u)]
     out = [("zero output", [(n, 1.0) for n in lengths], (0, (1, 1.5)))]
@@ -255,7 +270,7 @@ def _panels(sheet, edge, quantity, curves, guides):
     cut = gap(values) if quantity is ERROR else None
     lengths = sorted({int(n) for _, ns, y, _, _ in curves for n in ns[np.isfinite(y)]})
     if cut is None:
-        parts = [(sheet.bottom, sheet.top) + limits(values)]
+        parts = [(sheet.bottom, sheet.top) + (quantity.linear or limits(values))]
     else:
         break_at = sheet.bottom + 0.24 * (sheet.top - sheet.bottom)
         parts = [(break_at + 6, sheet.top) + limits(values[values >= cut[1]]),
@@ -282,10 +297,12 @@ def _break_mark(sheet, y):
 
 
 def _value_axis(ax, quantity, low, high, tall, size):
-    ax.set_yscale("log")
-    ax.set_ylim(low, high)
-    clear = (high / low)**(4 / tall)  # no tick within 4 pt of the ends
     most = max(int(tall / (size["text"] * 2.9)), 2)
+    clear = 1.0
+    if not quantity.linear:
+        ax.set_yscale("log")
+        clear = (high / low)**(4 / tall)  # no tick within 4 pt of the ends
+    ax.set_ylim(low, high)
     set_ticks(ax.yaxis, quantity.ticks(low * clear, high / clear, most), quantity.tick_text)
     ax.yaxis.set_minor_locator(NullLocator())
 
@@ -300,8 +317,7 @@ def _draw(ax, s, n, y, low, high, size):
             markeredgecolor=style.PAPER, markeredgewidth=0.35, zorder=front)
     has = np.isfinite(low) & np.isfinite(high) & np.isfinite(y)
     if has.any():
-        ax.errorbar(n[has], y[has], yerr=np.array([y - low, high - y])[:, has], fmt="none",
-                    ecolor=colour, elinewidth=0.7, capsize=1.6, capthick=0.6, zorder=front)
+        bars(ax, n[has], low[has], high[has], colour, 0.7, 1.6, front)
         bare = np.isfinite(y) & ~has
     else:
         bare = np.isfinite(y) & (not np.isnan(low).all())

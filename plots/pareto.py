@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Error against time at one length, with the front of what is not beaten in both."""
+"""Error against time, or against memory, at one length, with the front of what is
+not beaten in both."""
 import numpy as np
 
 from . import style
-from .axes import decimal_ticks, gap, limits, plain, set_ticks
+from .axes import bars, gap, limits, set_ticks
 from .canvas import Sheet, families_of
 from .labels import anchor, place, spread, text_width
 from .lines import ERROR, TIME, _break_mark, _family, _left, _value_axis, facts
 
+SAID = {"time": "time", "memory": "peak workspace"}
 
-def points(group, n):
-    """[(series, time in ms, low, high, error)] of what was measured at length n."""
+
+def points(group, n, cost=TIME):
+    """[(series, cost, low, high, error)] of what was measured at length n; the time is in
+    ms, and only the time has an interval."""
     out = []
     for s in group.series:
         row = s.at(n)
-        if row is not None and np.isfinite(row["err_exact_rel_fro"]):
-            t, low, high = (row[c] * TIME.scale for c in ("time_median_ns",) + TIME.interval)
+        if row is not None and np.isfinite(row["err_exact_rel_fro"]) and row[cost.column] > 0:
+            t, low, high = (row[c] * cost.scale if c else np.nan
+                            for c in (cost.column,) + (cost.interval or ("", "")))
             out.append((s, t, low, high, row["err_exact_rel_fro"]))
     return out
 
@@ -48,9 +53,9 @@ def telling_lengths(group):
     return sorted(out)
 
 
-def pareto(group, n, columns, machine=""):
+def pareto(group, n, columns, machine="", cost=TIME):
     """The figure, or None where fewer than two series were measured at n."""
-    found = points(group, n)
+    found = points(group, n, cost)
     if len(found) < 2:
         return None
     size = style.SIZES[columns]
@@ -59,13 +64,13 @@ def pareto(group, n, columns, machine=""):
         guides.append(("uniform average", group.uniform(n), (0, (5, 2))))
     margin = 8 + max(text_width(g[0], size["text"]) for g in guides)
     words = facts(group, machine)
-    sheet = Sheet(columns, f"Error against time at n = {n}", words,
-                  families_of([f[0] for f in found]), _notes(group, n, found),
+    sheet = Sheet(columns, f"Error against {SAID[cost.name]} at n = {n}", words,
+                  families_of([f[0] for f in found]), _notes(group, n, found, cost),
                   max(190, 9 * len(found)) if columns == 1 else max(250, 7 * len(found)),
                   left=_left(ERROR, size))
     times, errors = np.array([f[1] for f in found]), np.array([f[4] for f in found])
     edge = sheet.right - margin
-    panels, floor = _panels(sheet, edge, found, errors, guides)
+    panels, floor = _panels(sheet, edge, found, errors, guides, cost)
     chosen = front(times, [0 if f[0].family == "exact" else f[4] for f in found])
     drawn = np.where(errors > 0, errors, floor)
     _draw(panels, found, drawn, chosen, guides, size)
@@ -73,9 +78,10 @@ def pareto(group, n, columns, machine=""):
     return sheet.figure
 
 
-def _notes(group, n, found):
+def _notes(group, n, found, cost):
+    bars = "Bars: 95 % interval of the median time. " if cost is TIME else ""
     notes = ["Thick outlines and the step: the front, which nothing measured here beats in both. "
-             "Bars: 95 % interval of the median time. Upright line: flash."]
+             f"{bars}Upright line: flash."]
     if group.find("flash") is None or group.find("flash").at(n) is None:
         notes = [notes[0].removesuffix(" Upright line: flash.")]
     there = {id(f[0]) for f in found}
@@ -83,7 +89,7 @@ def _notes(group, n, found):
     return notes + ([f"Not drawn, as not measured at this length: {', '.join(out)}."] if out else [])
 
 
-def _panels(sheet, edge, found, errors, guides):
+def _panels(sheet, edge, found, errors, guides, cost=TIME):
     values = np.concatenate([errors, [g[1] for g in guides]])
     cut = gap(values)
     if cut is None:
@@ -99,15 +105,16 @@ def _panels(sheet, edge, found, errors, guides):
         ax = sheet.axes(sheet.left, bottom, edge, top)
         ax.set_xscale("log")
         ax.set_xlim(left, right)
-        set_ticks(ax.xaxis, decimal_ticks(left, right, max(int((edge - sheet.left) / 30), 2)),
-                  plain)
+        room = 30 if cost is TIME else 48
+        set_ticks(ax.xaxis, cost.ticks(left, right, max(int((edge - sheet.left) / room), 2)),
+                  cost.tick_text)
         _value_axis(ax, ERROR, low, high, top - bottom, sheet.size)
         panels.append((ax, low, high))
     if cut is not None:
         panels[0][0].tick_params(labelbottom=False, length=0, axis="x")
         panels[0][0].spines["bottom"].set_visible(False)
         _break_mark(sheet, parts[0][0] - 3)
-    panels[-1][0].set_xlabel(TIME.axis, fontsize=sheet.size["text"], labelpad=2)
+    panels[-1][0].set_xlabel(cost.axis, fontsize=sheet.size["text"], labelpad=2)
     sheet.text(9, (sheet.bottom + sheet.top) / 2, ERROR.axis, rotation=90, ha="center",
                va="center")
     return panels, parts[-1][2]
@@ -126,8 +133,7 @@ def _draw(panels, found, errors, chosen, guides, size):
         for i, (s, t, low, high, _) in enumerate(found):
             first = i in chosen
             if np.isfinite(low) and np.isfinite(high):
-                ax.errorbar([t], [errors[i]], xerr=[[t - low], [high - t]], fmt="none",
-                            ecolor=style.colour(s.family), elinewidth=0.8, capsize=1.6, zorder=2)
+                bars(ax, errors[[i]], np.array([low]), np.array([high]), style.colour(s.family), 0.8, 1.6, 2, True)
             shape = style.marker(s.family, s.variant)
             ax.plot(t, errors[i], linestyle="none", marker=shape,
                     markersize=style.mark_size(shape, size["mark"]) * (1.7 if first else 1.4),

@@ -12,15 +12,20 @@ import jinja2
 import numpy as np
 from plotly.offline import get_plotlyjs
 
-from . import figures, gp, machine, style, svg
+from . import derive, figures, foreign, gp, lint, machine, published, style, svg, tables
 from .axes import bytes_text
 from .data import FLAGS, STATUSES, DataError, pretty_input
-from .findings import NOT_APPROXIMATE, as_text, findings
+from .derive import NOT_APPROXIMATE
+from .findings import as_text, findings
 from .lines import facts
 from .pareto import best_length
-from .speed import crossing, round_medians, speedup
+from .speed import speedup
 
 TEMPLATES = Path(__file__).parent / "templates"
+NARROW = ("time", "memory", "error", "accuracy", "exponents", "crossovers-flash")  # also one column wide
+WHOLE = 3        # inputs and shapes of which the page has every figure; of the rest it has
+ESSENTIAL = ("time", "memory", "error", "accuracy", "exponents")  # these and the best front
+SHOWN = ("results", "exponents", "crossovers")
 
 
 @dataclass(frozen=True)
@@ -29,22 +34,47 @@ class Made:
     paths: list  # [(path, what it is)]
 
 
-def report(run, out, formats=figures.FORMATS):
-    """Writes out/figures/ and out/report.html; formats has to hold svg."""
+def report(run, out, formats=(), overlay=False):
+    """Writes out/report.html, tables/, fits.csv and so on; with formats also figures/,
+    every figure for papers."""
+    analysis = derive.Analysis(run)
+    out.mkdir(parents=True, exist_ok=True)
     folder = out / "figures"
-    planned = figures.plan(run)
-    figures.write(run, folder, planned, formats)
-    drawn, note = _gnuplot(run, folder, formats)
-    found = findings(run)
+    planned = figures.plan(analysis, overlay=overlay)
+    shown = on_page(run, planned)
+    drawn = dict(zip(shown, figures.page(analysis, shown)))
+    files = None
+    if formats:
+        figures.write(analysis, folder, figures.sheets(planned), formats)
+        extra, note = _gnuplot(run, folder, formats)
+        files = (folder, f"{len(planned)} figures for one and two columns, as {', '.join(formats)}; "
+                 + (f"{len(extra) // len(formats)} by gnuplot" if extra else note))
+    derived = derive.write(analysis, out)
+    written = tables.write(analysis, out / "tables")
+    found = findings(analysis)
     page = out / "report.html"
-    text = render(run, planned, folder, found, out, formats)
+    text = render(analysis, drawn, folder, found, out, formats, derived, overlay)
     partial = page.with_suffix(".html.part")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, page)
-    count = f"{len(planned)} figures for one and two columns, as {', '.join(formats)}"
     return Made(as_text(found), [
-        (page, "findings, figures, table, machine: open it in a browser"),
-        (folder, count + (f"; {len(drawn) // len(formats)} by gnuplot" if drawn else f"; {note}"))])
+        (page, "findings, figures, tables, machine: open it in a browser")] + ([files] if files else []) + [
+        (out / "tables", f"{len(written)} tables for papers, LaTeX and Markdown"),
+        (", ".join(p.name for p in derived), f"in {out}: exponents, local slopes, crossovers")])
+
+
+def on_page(run, planned):
+    """[(figure, columns)] that the page shows."""
+    whole = [g.slug for g in run.groups[:WHOLE]] + [figures.RUN]
+    best = {g.slug: f"pareto-n{best_length(g)}" for g in run.groups}
+    out = []
+    for f in planned:
+        essential = f.name in ESSENTIAL or f.name == best.get(f.slug)
+        if f.slug in whole or essential:
+            out.append((f, 2))
+            if 1 in f.columns and (f.name in NARROW or f.name == best.get(f.slug)):
+                out.append((f, 1))
+    return out
 
 
 def _gnuplot(run, folder, formats):
@@ -57,25 +87,35 @@ def _gnuplot(run, folder, formats):
         return [], "gnuplot failed"
 
 
-def render(run, planned, folder, found, out, formats):
-    """The page as text."""
+def render(analysis, drawn, folder, found, out, formats, derived, overlay):
+    """The page as text. drawn: {(figure, columns): SVG}; derived: paths of fits.csv and so on."""
     env = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
                              trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    rounds = round_medians(run)
-    sprite = svg.Sprite()
-    groups = [_group(g, planned, folder, out, formats, sprite, rounds) for g in run.groups]
+    run = analysis.run
+    pictures = _pictures(drawn, folder, out, formats)
+    groups = [_group(analysis, g, pictures) for g in run.groups]
     counts = run.cells["status"].value_counts()
     links = [(name, words) for name, words in (
         ("raw.csv", "every sample"), ("run.json", "machine and settings"),
         ("topology.xml", "topology")) if (run.path / name).is_file() and run.path == out]
+    agreed = published.agreement(analysis) if overlay else None
+    files = [(run.path / "summary.csv", "a row a cell")] + [
+        (p, words) for p, words in zip(derived, ("exponents and decompositions", "local slopes", "crossovers"))]
     return env.get_template("report.html.j2").render(
-        title=run.path.resolve().name, findings=found, groups=groups, sprite=sprite.sheet(),
+        title=run.path.resolve().name, findings=found, groups=groups, fonts=svg.font_faces(drawn.values()),
         counts=[(STATUSES[s], int(counts[s])) for s in STATUSES if s in counts],
         cpu=machine.cpu(run.info), command=machine.command(run.info),
         commit=machine.commit(run.info), sections=machine.sections(run.info),
-        everything=machine.everything(run.info), cells=_cells(run, rounds),
-        failures=_failures(run), flags=_flags(run), palette=palette(), dark=palette(dark=True),
-        csv=base64.b64encode((run.path / "summary.csv").read_bytes()).decode(), links=links,
+        everything=machine.everything(run.info), cells=_cells(analysis),
+        tasks=bool(run.cells["task_accuracy"].notna().any()),
+        failures=_failures(run), flags=_flags(run), warnings=_warnings(run),
+        figures_of_run=pictures.get(figures.RUN, []), whole=len(run.groups) <= WHOLE, dir=str(run.path),
+        published=[t for t in published.tables_of(agreed) if t.rows] if agreed else [],
+        sources=_sources() if agreed else [],
+        inputs=list(dict.fromkeys(g["input"] for g in groups)), masks=list(dict.fromkeys(g["mask"] for g in groups)),
+        families=[f for f in style.FAMILIES if f in set(run.cells["family"])],
+        palette=palette(), dark=palette(dark=True), margin=analysis.margin,
+        downloads=[(p.name, base64.b64encode(p.read_bytes()).decode(), words) for p, words in files], links=links,
         css=_asset("report.css"), js=_asset("report.js"), explore=_asset("explore.js"),
         data=json.dumps({"groups": [_traces(g) for g in run.groups],
                          "families": list(style.FAMILIES)}).replace("<", "\\u003c"),
@@ -93,23 +133,29 @@ def palette(dark=False):
             for name, value in plain.items()}
 
 
-def _group(group, planned, folder, out, formats, sprite, rounds):
-    """What the template needs of a group: its name, table against flash, figures."""
-    shown = []
-    for k, f in enumerate(p for p in planned if p.slug == group.slug):
-        views = []
-        for columns in f.columns:
-            text = f.path(folder, columns, "svg").read_text(encoding="utf-8")
-            views.append((columns, sprite.inline(text, f"{group.slug}-{k}-{columns}-", f.alt)))
-        files = [(fmt.upper() + ("" if columns == 2 else " one column"),
-                  os.path.relpath(f.path(folder, columns, fmt), out))
+def _pictures(drawn, folder, out, formats):
+    """{slug: [what the template needs of a figure]}"""
+    views, result = {}, {}
+    for (f, columns), text in drawn.items():
+        views.setdefault(f, []).append((columns, svg.inline(text, f"{f.slug}-{f.name}-{columns}-", f.alt)))
+    for f, widths in views.items():
+        files = [(fmt.upper() + ("" if columns == 2 else " one column"), os.path.relpath(f.path(folder, columns, fmt), out))
                  for columns in f.columns for fmt in formats]
         length = int(f.name[8:]) if f.name.startswith("pareto-n") else None
-        shown.append({"id": f"{group.slug}-{f.name}", "title": f.title, "views": views,
-                      "files": files, "length": length})
-    return {"slug": group.slug, "name": ", ".join(facts(group)), "figures": shown,
-            "short": _short(group), "lengths": [f["length"] for f in shown if f["length"]],
-            "best": best_length(group), "rivals": _rivals(group, rounds)}
+        result.setdefault(f.slug, []).append({"id": f"{f.slug}-{f.name}", "title": f.title, "views": widths,
+                                              "files": files, "length": length})
+    return result
+
+
+def _group(analysis, group, pictures):
+    """What the template needs of a group: its name, table against flash, figures, tables."""
+    shown = pictures.get(group.slug, [])
+    made = {t.name: t for t in (tables.exponents(analysis, group), tables.crossovers(analysis, group))}
+    return {"slug": group.slug, "name": ", ".join(facts(group)), "figures": shown, "short": _short(group),
+            "input": group.input, "mask": "causal" if group.key["causal"] else "bidirectional",
+            "lengths": [f["length"] for f in shown if f["length"]],
+            "best": best_length(group), "rivals": _rivals(analysis, group),
+            "tables": [made[n] for n in SHOWN if n in made and made[n].rows]}
 
 
 def _short(group):
@@ -118,36 +164,54 @@ def _short(group):
     return ", ".join(words)
 
 
-def _rivals(group, rounds):
-    """Each approximation against flash, the fastest first; None without flash."""
+def _rivals(analysis, group):
+    """Each approximation against flash, the earliest first; None without flash."""
     flash = group.find("flash")
     if flash is None or flash.ok.empty:
         return None
     rows = []
     for s in group.series:
-        cross = crossing(rounds, flash, s) if s.family not in NOT_APPROXIMATE else None
+        cross = analysis.crossing("flash", s) if s.family not in NOT_APPROXIMATE else None
         if cross is None:
             continue
         n = max(cross.at)
-        row = s.at(n)
-        rows.append({"name": s.label, "family": s.family, "n": n, "ratio": cross.at[n],
-                     "cross": cross, "error": row["err_exact_rel_fro"],
-                     "uniform": group.uniform(n), "bytes": row["ws_tracked_bytes"],
-                     "bytes_text": _bytes(row["ws_tracked_bytes"])})
-    return sorted(rows, key=lambda r: -r["ratio"].value)
+        row, full = s.at(n), analysis.crossing("full", s)
+        rows.append({"name": s.label, "family": s.family, "n": n, "ratio": cross.at[n], "cross": cross,
+                     "from": _from(cross), "order": _order(cross), "full": _from(full) if full else "",
+                     "full_order": _order(full) if full else np.inf,
+                     "error": row["err_exact_rel_fro"], "uniform": group.uniform(n),
+                     "bytes": row["ws_tracked_bytes"], "bytes_text": _bytes(row["ws_tracked_bytes"]),
+                     "base_bytes": _bytes(flash.at(n)["ws_tracked_bytes"])})
+    return sorted(rows, key=lambda r: (r["order"], -r["ratio"].value))
 
 
-def _cells(run, rounds):
+def _from(cross):
+    """A crossing for a narrow column: "347 [343, 352]", "≤ 256", "never"."""
+    if cross.kind == "always":
+        return f"≤ {cross.above}"
+    if cross.kind == "once":
+        return cross.length() or f"≤ {cross.above}"
+    return {"never": f"not up to {max(cross.at)}", "unclear": "not decided", "several": "several crossings",
+            "until": f"only up to {cross.below}"}[cross.kind]
+
+
+def _order(cross):
+    if cross.kind == "always" or cross.kind == "once":
+        return cross.named if np.isfinite(cross.named) else float(cross.above)
+    return {"until": 1e12, "several": 1e13, "unclear": 1e14, "never": 1e15}[cross.kind]
+
+
+def _cells(analysis):
     """Every row of summary.csv, for the table."""
     rows = []
-    for group in run.groups:
+    for group in analysis.run.groups:
         flash = group.find("flash")
         for s in group.series:
-            for _, row in group.cells[_is(group.cells, s)].sort_values(["n", "seed"]).iterrows():
+            for row in s.rows.sort_values(["n", "seed"]).to_dict("records"):
                 base = flash.at(row["n"]) if flash is not None else None
                 ok = row["status"] == "ok"
                 other = ok and base is not None and base["cell_id"] != row["cell_id"]
-                ratio = speedup(rounds, base, row) if other else None
+                ratio = speedup(analysis.rounds, base, row) if other else None
                 rows.append({
                     "group": group.slug, "input": pretty_input(row["input_kind"]),
                     "d": int(row["d_head"]), "causal": bool(row["causal"]), "name": s.label,
@@ -159,14 +223,26 @@ def _cells(run, rounds):
                     "ratio": ratio, "bytes": row["ws_tracked_bytes"],
                     "bytes_text": _bytes(row["ws_tracked_bytes"]),
                     "error": row["err_exact_rel_fro"], "nmse": row["err_exact_nmse_u"],
-                    "impl": row["err_impl_rel_fro"]})
+                    "accuracy": row["task_accuracy"], "impl": row["err_impl_rel_fro"]})
     return rows
 
 
-def _is(cells, s):
-    first = s.cells.iloc[0]
-    return ((cells["impl"] == first["impl"]) & (cells["variant"] == s.variant)
-            & (cells["params"] == first["params"]))
+def _warnings(run):
+    """What to know before believing the page, in words."""
+    out = []
+    if run.info.get("status") not in (None, "complete"):
+        out.append(f"The run is not complete ({run.info['status']}): the same command goes on with it.")
+    if run.raw is None:
+        out.append("There is no raw.csv: ratios are of medians, not paired by round, and exponents have no intervals.")
+    found = lint.lint(foreign.read(run.path / "summary.csv"))
+    out += [f"{f.check}: {f.words}" for f in found[:8]]
+    if len(found) > 8:
+        out.append(f"and {len(found) - 8} more that `attnbench lint {run.path}` prints.")
+    return out + [line[0].upper() + line[1:] for line in figures.skipped(run)]
+
+
+def _sources():
+    return [(about["title"], about["source"], about["caveats"]) for about in foreign.tables().values() if about["same_as"]]
 
 
 def _failures(run):
@@ -197,7 +273,8 @@ def _traces(group):
             "symbol": style.SYMBOLS[style.marker(s.family, s.variant)], "index": s.index,
             "n": [int(n) for n in ok["n"]], "time": _list(ok["time_median_ns"] / 1e6),
             "low": _list(ok["time_ci95_lo_ns"] / 1e6), "high": _list(ok["time_ci95_hi_ns"] / 1e6),
-            "memory": _list(ok["ws_tracked_bytes"]), "error": _list(ok["err_exact_rel_fro"])})
+            "memory": _list(ok["ws_tracked_bytes"]), "error": _list(ok["err_exact_rel_fro"]),
+            "accuracy": _list(ok["task_accuracy"])})
     uniform = [(n, group.uniform(n)) for n in group.measured_lengths]
     return {"slug": group.slug, "name": ", ".join(facts(group)), "series": out,
             "uniform": [[n, u] for n, u in uniform if np.isfinite(u)]}

@@ -38,6 +38,7 @@ CATALOGUE = {
     "other": ["synthesizer-dense", "synthesizer-random", "aft-full", "fnet"],
     "control": ["uniform", "null"],
 }
+FONT = "DejaVu Sans"  # comes with matplotlib: the same on every machine
 DASHES = ["-", (0, (4, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.4, 1, 1.4))]
 
 # Width in inches and type sizes in points for one and two columns of a paper.
@@ -47,7 +48,7 @@ SIZES = {
 }
 
 matplotlib.rcParams.update({
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.family": FONT,
     "mathtext.fontset": "dejavusans",
     "pdf.fonttype": 42,
     "ps.fonttype": 42,

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""SVG figures made part of a page: small, in its colours, and apart from each other.
-
-Glyphs are the same in every figure and are kept once, in a sheet of their own.
-"""
+"""SVG figures made part of a page: small, in its colours, and apart from each other;
+and the font that their words are set in, cut down to the characters they use."""
+import base64
+import io
 import re
 
-from . import style
+from fontTools import subset
+from fontTools.ttLib import TTFont
+from matplotlib.font_manager import FontProperties, findfont
 
-GLYPH = re.compile(r'\s*<path id="(DejaVu[^"]+|STIX[^"]+|Cmr[^"]+)" d="([^"]*)"([^>]*)/>')
+from . import style
 
 
 def colours():
@@ -20,47 +22,54 @@ def colours():
     return names
 
 
-class Sprite:
-    """Collects the glyphs of the figures that pass through inline()."""
-
-    def __init__(self):
-        self.glyphs = {}
-
-    def inline(self, text, prefix, label):
-        """An <svg> element for a page; ids get the prefix, label is read aloud."""
-        text = text[text.index("<svg"):]
-        text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
-        for name, path, rest in GLYPH.findall(text):
-            self.glyphs.setdefault(name, f'<path id="{name}" d="{_flat(path)}"{rest}/>')
-        text = GLYPH.sub("", text)
-        shared = self.glyphs
-
-        def own(match):
-            return match[0] if match[2] in shared else f"{match[1]}{prefix}{match[2]}"
-        text = re.sub(r'(\bid=")([^"]+)', own, text)
-        text = re.sub(r'(xlink:href="#)([^"]+)', own, text)
-        text = re.sub(r"(url\(#)([^)]+)", own, text)
-        text = re.sub(r"scale\([^)]*\)|-?\d+\.\d{3,}", _short, text)
-        for value, name in colours().items():
-            text = text.replace(value, f"var(--{name})")
-        width, height = re.search(r'viewBox="0 0 (\S+) (\S+)"', text).groups()
-        head = (f'<svg role="img" aria-label="{_attribute(label)}" viewBox="0 0 {width} {height}" '
-                'xmlns:xlink="http://www.w3.org/1999/xlink">')
-        body = text[text.index(">") + 1:]
-        return head + re.sub(r"\n\s*", "\n", body).replace("\n>", ">").strip()
-
-    def sheet(self):
-        """The glyphs, for the top of the page."""
-        return ('<svg width="0" height="0" style="position:absolute" aria-hidden="true"><defs>'
-                + "".join(self.glyphs.values()) + "</defs></svg>")
+_VARIABLES = {value: f"var(--{name})" for value, name in colours().items()}
+_COLOUR = re.compile("|".join(_VARIABLES))
+_ID = re.compile(r'(\bid="|xlink:href="#|url\(#)([^")]+)')
+_LONG = re.compile(r"scale\([^)]*\)|-?\d+\.\d{3,}")
+_FONT = re.compile(r"font: (?:(?P<weight>\d+|bold) )?(?P<size>[\d.]+)px [^;\"]*|font-family: [^;\"]*; ?")
 
 
-def _short(match):
-    return match[0] if match[0].startswith("scale") else f"{float(match[0]):.2f}"
+def inline(text, prefix, label):
+    """An <svg> element for a page; ids get the prefix, label is read aloud."""
+    text = text[text.index("<svg"):]
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = _ID.sub(lambda m: f"{m[1]}{prefix}{m[2]}", text)
+    text = _LONG.sub(lambda m: m[0] if m[0].startswith("scale") else f"{float(m[0]):.2f}", text)
+    text = _COLOUR.sub(lambda m: _VARIABLES[m[0]], text)
+    text = _FONT.sub(_short_font, text)
+    width, height = re.search(r'viewBox="0 0 (\S+) (\S+)"', text).groups()
+    head = (f'<svg role="img" aria-label="{_attribute(label)}" viewBox="0 0 {width} {height}" '
+            'xmlns:xlink="http://www.w3.org/1999/xlink">')
+    body = text[text.index(">") + 1:]
+    return head + re.sub(r"\n\s*", "\n", body).replace("\n>", ">").strip()
 
 
-def _flat(path):
-    return re.sub(r"\s+", " ", path).strip()
+def _short_font(match):
+    """The family is that of the page's figures; size and weight stay."""
+    if match["size"] is None:
+        return ""
+    weight = f"font-weight: {match['weight']}; " if match["weight"] else ""
+    return f"{weight}font-size: {match['size']}px"
+
+
+def font_faces(pictures):
+    """CSS with the figures' font for the characters of pictures, in two weights."""
+    used = sorted(set(re.sub(r"&#?\w+;", "", "".join(re.findall(r">([^<>]+)<", "".join(pictures))))) | set("&<>"))
+    return "\n".join(
+        f"@font-face {{ font-family: figure; font-weight: {weight}; src: url(data:font/woff;base64,{_cut(used, weight)}) format('woff'); }}"
+        for weight in ("normal", "bold"))
+
+
+def _cut(characters, weight):
+    """The font as base64, with these characters alone."""
+    font = TTFont(findfont(FontProperties(family=style.FONT, weight=weight)), recalcTimestamp=False)
+    cutter = subset.Subsetter(subset.Options(layout_features=["kern"], hinting=False, drop_tables=["FFTM"]))
+    cutter.populate(text="".join(characters))
+    cutter.subset(font)
+    font.flavor = "woff"
+    out = io.BytesIO()
+    font.save(out)
+    return base64.b64encode(out.getvalue()).decode()
 
 
 def _attribute(text):

@@ -64,5 +64,6 @@ if have qemu-x86_64 && [ "$(uname -m)" = x86_64 ]; then
 else
 	echo "skipped kernels on older x86-64: needs qemu-user"
 fi
+check "fits and crossovers, 200 draws each" "${VENV:-.venv}/bin/python" -m pytest -q -p no:cacheprovider -m slow tests
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

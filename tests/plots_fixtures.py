@@ -1,9 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fixtures of the tests of plots/."""
+from types import SimpleNamespace
+
 import pytest
 
 import synthetic
-from plots import data
+from plots import __main__ as command
+from plots import data, derive
+
+
+@pytest.fixture(name="call")
+def _call(capsys):
+    """The command line, in this process: call("lint", path) -> returncode, stdout, stderr."""
+    def call(*words):
+        capsys.readouterr()
+        try:
+            code = command.main([str(w) for w in words])
+        except SystemExit as end:  # argparse
+            code = end.code or 0
+        out = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=out.out, stderr=out.err)
+    return call
 
 
 @pytest.fixture(scope="module", name="folder")
@@ -21,3 +38,8 @@ def _run(folder):
 @pytest.fixture(scope="module", name="gauss")
 def _gauss(run):
     return run.groups[0]
+
+
+@pytest.fixture(scope="module", name="analysis")
+def _analysis(run):
+    return derive.Analysis(run)

@@ -12,7 +12,7 @@ from scipy.stats import quantile_test
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # plots/ is run from the tree, not installed
 
-KEY = ("schema_version run_id impl variant family params mode batch heads n_q n_k d_head d_value "
+KEY = ("schema_version run_id impl variant family params mode batch heads kv_heads n_q n_k d_head d_value "
        "causal scale dtype threads isa cache input_kind seed cell_id").split()
 SUMMARY = KEY + (
     "status stop_reason message rounds samples clean_share calls time_median_ns time_ci95_lo_ns "
@@ -113,7 +113,7 @@ def _growth(at256, exponent, n):
 def _key(name, spec, kind, d, n):
     key = {"schema_version": 1, "run_id": "20260101T000000Z-0001", "impl": "attnbench",
            "variant": name, "family": spec[0], "params": spec[1], "mode": "forward", "batch": 1,
-           "heads": 4, "n_q": n, "n_k": n, "d_head": d, "d_value": d, "causal": 0, "scale": d**-0.5, "dtype": "f32",
+           "heads": 4, "kv_heads": 4, "n_q": n, "n_k": n, "d_head": d, "d_value": d, "causal": 0, "scale": d**-0.5, "dtype": "f32",
            "threads": 1, "isa": "avx2", "cache": "warm", "input_kind": kind, "seed": 1}
     key["cell_id"] = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     return key
@@ -125,6 +125,7 @@ def _measured(spec, n, d, each, error, uniform, entropy, rng):
     tracked = round(_growth(spec[4], spec[5], n) * d / 64 / 64) * 64
     err = spec[error] * (1 + 0.03 * np.log2(n / 256)) if spec[0] != "exact" else spec[error]
     level = uniform * (1 + 0.02 * np.log2(n / 256))
+    flops = (20 + 7 * len(spec[1])) * _growth(spec[2], spec[3], n) * d / 64
     return {
         "stop_reason": "ci_target", "rounds": len(each), "samples": 10 * len(each),
         "clean_share": 0.97, "flags": "cal_slow;ci_wide" if n == 512 else "", "calls": max(1, round(1e6 / np.median(each))),
@@ -134,8 +135,10 @@ def _measured(spec, n, d, each, error, uniform, entropy, rng):
         "rss_delta_bytes": int(tracked * 4 + rng.integers(0, 200000)),
         "err_impl_rel_fro": 2e-7, "err_impl_bound": 5e-6, "err_exact_rel_fro": err,
         "err_exact_nmse_u": (err / level) ** 2, "err_exact_max_abs": err, "err_rows": n,
+        "err_exact_cos": 1 / (1 + err**2), "bytes_model": 16 * n * d, "flops_executed": flops,
+        "intensity_flop_per_byte": flops / (16 * n * d),
         "entropy_ratio": entropy + 0.002 * np.log2(n / 256),
-        "flops_useful": 4 * n * n * d, "gflops_per_s": 4 * n * n * d / np.median(each),
+        "flops_useful": flops, "gflops_per_s": flops / np.median(each),
     }
 
 

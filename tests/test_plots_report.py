@@ -18,26 +18,25 @@ pytest_plugins = ("plots_fixtures",)
 
 @pytest.fixture(scope="module")
 def page(folder, run):
-    made = report.report(run, folder, formats=("svg",))
+    made = report.report(run, folder, overlay=True)
     assert made.paths[0][0] == folder / "report.html"
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_report_holds_everything(page, run, folder):
-    for finding in findings.findings(run):
+def test_report_holds_everything(page, analysis, folder):
+    for finding in findings.findings(analysis):
         assert finding.title in page
     for status, message in FAULTS.values():
         assert f"<code>{status}</code>" in page
     assert "E is for &lt;n = 1024&gt;" in page and "<n = 1024>" not in page
     assert "<code>ci_wide</code>, 26 of 98" in page
-    assert page.count("<tr class=\"bad\">") == len(FAULTS)
+    assert page.count("<tr class=\"bad\" ") == len(FAULTS)
     assert "attnbench run harness/sweeps/default.ini --out results/default" in page
     assert "0123456789abcdef0123456789abcdef01234567" in page
     assert "Example CPU 9000 8-Core Processor" in page
-    csv = re.search(r'href="data:text/csv;base64,([^"]+)"', page)[1]
-    assert base64.b64decode(csv) == (folder / "summary.csv").read_bytes()
-    for link in re.findall(r'<a href="(figures/[^"]+)"', page):
-        assert (folder / link).is_file(), link
+    for name in ("summary.csv", "fits.csv", "slopes.csv", "crossovers.csv"):
+        csv = re.search(rf'download="{name}" href="data:text/csv;base64,([^"]+)"', page)[1]
+        assert base64.b64decode(csv) == (folder / name).read_bytes()
 
 
 def test_report_needs_no_network(page):
@@ -54,8 +53,12 @@ def test_hostile_names_are_text(tmp_path):
     evil = {"flash": synthetic.VARIANTS["flash"],
             "</script><script>alert(1)</script>": ("<b>x", *synthetic.VARIANTS["taylor1"][1:])}
     synthetic.write_run(tmp_path, evil, synthetic.GROUPS[1:])
-    report.report(data.load(tmp_path), tmp_path, formats=("svg",))
-    assert "<script>alert" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    made = report.report(data.load(tmp_path), tmp_path, formats=("svg",))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    links = re.findall(r'<a href="(figures/[^"]+)"', text)
+    assert links and all((tmp_path / link).is_file() for link in links)
+    assert [path for path, _ in made.paths][1] == tmp_path / "figures"
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -76,6 +79,55 @@ def test_report_in_a_browser(page, folder, tmp_path):
     assert console == []
     assert 'class="main-svg"' in dom  # plotly has drawn
     assert ">98 of 98<" in dom
+
+
+FILTERS = """
+  page.getElementById("family").value = "linear";
+  page.getElementById("family").dispatchEvent(new Event("change"));
+  out.linear = page.getElementById("shown").textContent;
+  page.getElementById("family").value = "";
+  page.getElementById("input").value = "real minilm";
+  page.getElementById("input").dispatchEvent(new Event("change"));
+  out.real = page.getElementById("shown").textContent;
+  out.group = page.getElementById("group").value;
+  out.gauss = page.querySelector('#flash [data-group="gauss-sigma=1_d64"]').hidden;
+  page.getElementById("charts").open = true;
+  setTimeout(() => {
+    out.chart = page.getElementById("chart-group").selectedOptions[0].textContent.slice(0, 11);
+    out.curves = page.querySelectorAll("#chart .scatterlayer .trace").length;
+    const box = page.querySelector("#chart-families input");
+    box.click();
+    setTimeout(() => { out.fewer = page.querySelectorAll("#chart .scatterlayer .trace").length; document.title = JSON.stringify(out); }, 1500);
+  }, 2500);
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_filters_work(page, folder, tmp_path):
+    (tmp_path / "frame.html").write_text(f"""<!doctype html><title>waiting</title>
+<iframe src="{(folder / 'report.html').as_uri()}" style="width:1280px;height:900px;border:0"></iframe>
+<script>
+document.querySelector("iframe").addEventListener("load", (event) => {{
+  const page = event.target.contentDocument, out = {{}};
+  {FILTERS}
+}});
+</script>""")
+    dom, console = browse((tmp_path / "frame.html").as_uri(), tmp_path / "profile", "--window-size=1300,1000")
+    assert console == []
+    out = json.loads(re.search(r"<title>(.*?)</title>", dom)[1])
+    assert out == {"linear": "28 of 98", "real": "28 of 98", "group": "real-minilm_d32", "gauss": True,
+                   "chart": "real minilm", "curves": 13, "fewer": 10}
+
+
+def test_page_is_readable_by_a_screen_reader(page):
+    assert '<html lang="en">' in page and 'class="skip" href="#findings"' in page
+    for svg in re.findall(r"<svg [^>]*>", page[:page.index('<script type="text/plain"')]):
+        assert 'role="img"' in svg and re.search(r'aria-label="[^"]{20,}"', svg)
+    for table in re.findall(r'<div class="scroll[^>]*>', page):
+        assert 'tabindex="0"' in table and 'aria-label="' in table
+    labels = set(re.findall(r'<label for="([^"]+)"', page))
+    for field in re.findall(r"(<label[^>]*>[^<]*)?<(?:select|input)\b([^>]*)>", page):
+        assert field[0] or re.search(r'id="([^"]+)"', field[1])[1] in labels, field
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

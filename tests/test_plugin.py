@@ -77,7 +77,7 @@ def test_newcomer(tmp_path, include):
             assert float(row["err_exact_rel_fro"]) < 5e-6
     if not (ROOT / ".venv" / "bin" / "python").exists():
         pytest.skip("the report needs .venv: make deps")
-    call("report", out)
+    call("report", out, "--formats", "svg")
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "mine" in page and (out / "figures").is_dir()
 

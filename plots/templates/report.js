@@ -23,16 +23,34 @@ for (const el of all("[hidden]")) if (el.id !== "chart-length-label") el.hidden 
   show();
 }
 
-// One group at a time, one length of a Pareto figure at a time.
+// One group at a time, one length of a Pareto figure at a time. Input and mask say
+// which groups there are to choose from, here, in the charts and in the table.
 const group = $("group");
+const wanted = () => ({ input: $("input") ? $("input").value : "", mask: $("mask") ? $("mask").value : "" });
+function matching(el) {
+  const { input, mask } = wanted();
+  return (!input || el.dataset.input === input) && (!mask || el.dataset.mask === mask);
+}
+const groups = group ? Array.from(group.options).filter((o) => o.value) : [];
+function allowed(slug) {
+  const option = groups.find((o) => o.value === slug);
+  return !option || matching(option);
+}
 function pick(slug) {
-  for (const el of all("[data-group]")) el.hidden = slug !== "" && el.dataset.group !== slug;
+  for (const el of all("main section [data-group]:not(tr)")) el.hidden = slug ? el.dataset.group !== slug : !allowed(el.dataset.group);
 }
 function length(slug, n) {
   for (const el of all(`[data-group="${CSS.escape(slug)}"] figure[data-length]`)) el.hidden = el.dataset.length !== n;
 }
+function narrow() {
+  for (const o of groups) o.hidden = o.disabled = !matching(o);
+  if (group.value && !allowed(group.value)) group.value = (groups.find(matching) || { value: "" }).value;
+  pick(group.value);
+  later.forEach((f) => f());
+}
 if (group) {
   group.addEventListener("change", () => pick(group.value));
+  for (const id of ["input", "mask"]) if ($(id)) $(id).addEventListener("change", narrow);
   pick(group.value);
 }
 for (const select of all("select[data-lengths]")) {
@@ -43,7 +61,17 @@ for (const select of all("select[data-lengths]")) {
 function reveal() {
   const el = location.hash.length > 1 && $(decodeURIComponent(location.hash.slice(1)));
   const part = el && el.closest("[data-group]");
-  if (part && part.hidden) { group.value = part.dataset.group; pick(group.value); }
+  if (part && part.hidden) {
+    for (const id of ["input", "mask"]) if ($(id)) $(id).value = "";
+    group.value = part.dataset.group;
+    narrow();
+  }
+  const figure = el && el.closest("figure[data-length]");
+  if (figure && figure.hidden) {
+    const select = part.querySelector("select[data-lengths]");
+    select.value = figure.dataset.length;
+    length(select.dataset.lengths, select.value);
+  }
   if (el && part) el.scrollIntoView();
 }
 addEventListener("hashchange", reveal);
@@ -84,10 +112,16 @@ for (const table of all("table.sortable")) {
   const apply = () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
-    rows.forEach((row, i) => { row.hidden = !words.every((w) => texts[i].includes(w)); shown += !row.hidden; });
+    const family = $("family").value;
+    rows.forEach((row, i) => {
+      row.hidden = !words.every((w) => texts[i].includes(w)) || (family && row.dataset.family !== family) || !allowed(row.dataset.group);
+      shown += !row.hidden;
+    });
     $("shown").textContent = `${shown} of ${rows.length}`;
   };
   filter.addEventListener("input", apply);
+  $("family").addEventListener("change", apply);
+  later.push(apply);
   filter.form.addEventListener("submit", (event) => event.preventDefault());
   apply();
 }

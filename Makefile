@@ -31,6 +31,10 @@ ifeq ($(MODE),asan)
 CFLAGS  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=address,undefined
 endif
+ifeq ($(MODE),fuzz)
+CFLAGS  := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS += -fsanitize=address,undefined
+endif
 
 # A SIMD file is compiled for its instruction set by its suffix, and its table
 # lists the same features for the check at run time. Nothing else is.
@@ -45,10 +49,11 @@ ISA_SKIP   := $(if $(filter x86_64,$(ARCH)),%_neon.c,$(if $(filter aarch64,$(ARC
 
 ATTN    := $(filter-out $(ISA_SKIP) attention/plugin/%,$(wildcard attention/*.c attention/*/*.c))
 HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datasets/*.c)
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz_*.c))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests check report figures plugins peers peers-report bench asan format tidy clean install
+.PHONY: all help deps test tests fuzzers check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -81,6 +86,9 @@ test: deps                        ## all tests
 	@tests/run.sh $(BUILD)/tests $(VENV)/bin/python
 
 tests: $(TESTS)
+
+fuzzers: $(FUZZERS)
+$(BUILD)/tests/fuzz_%: LDFLAGS += -fsanitize=fuzzer
 
 check: deps                       ## what CI runs beside the tests: both compilers, sanitizers, other CPUs
 	@harness/deps.sh --check
@@ -130,6 +138,31 @@ peers-report: peers               ## our variants beside all engines: figure and
 	@$(MAKE) --no-print-directory deps all
 	@./attnbench run harness/sweeps/peers.ini --out $(PEERS_OUT) || test $$? = 1
 	@./attnbench peers $(PEERS_OUT)
+
+# They make their own load, and want a machine without any other.
+bench-aa: deps                    ## one kernel under two names: how often is a verdict false? four minutes
+	@$(MAKE) --no-print-directory all
+	@./attnbench selftest --aa
+
+bench-coverage: deps              ## how often does an interval hold the long-run median? five minutes
+	@$(MAKE) --no-print-directory all
+	@./attnbench selftest --coverage
+
+bench-harness: deps               ## what the harness costs: a sweep of some 500 quick cells, six minutes
+	@$(MAKE) --no-print-directory all
+	@./attnbench selftest
+	@rm -rf $(BENCH)-harness
+	@./attnbench run --variant all --n 512..4096:x1.4142 --d 32,64 --profile quick --quiet --format csv \
+		--out $(BENCH)-harness >/dev/null || test $$? = 1
+	@$(PYTHON) -c 'import json, sys; t = json.load(open(sys.argv[1]))["timing"]; print("%.0f %% of %.0f s in calls" \
+		% (100 * t["session_calls_s"] / t["session_wall_s"], t["session_wall_s"]))' $(BENCH)-harness/run.json
+
+fuzz: deps                        ## hostile files: FUZZ_SECONDS (60) for each parser, from tests/corpus
+	@tests/fuzz.sh build/fuzz $(or $(FUZZ_SECONDS),60)
+
+kills: deps                       ## KILLS (200) random kills, resumed, compared with a run that was left alone
+	@$(MAKE) --no-print-directory all
+	@KILLS=$(or $(KILLS),200) $(VENV)/bin/python -m pytest -q -p no:cacheprovider -m slow -k kill_at_any_moment tests/test_faults.py
 
 asan:                             ## all C tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory MODE=asan all tests

@@ -3,6 +3,7 @@
  * Measuring ceilings, and the verb that prints them. */
 #include "ceiling.h"
 
+#include "ask.h"
 #include "clock.h"
 #include "cross.h"
 #include "grid.h"
@@ -10,17 +11,10 @@
 #include "topo.h"
 #include "verbs.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* Each number is the best of TRIALS tries, a whole turn of all numbers apart: a
  * neighbour that is busy for a while lowers one of them, not all. */
@@ -320,76 +314,26 @@ bool roof_verb(const struct config *config, struct text *out, char *error)
 
 /* ---- asked by a run ---- */
 
-/* In the child of a vfork(): nothing but exec. */
-static void exec_roof(int to, char *const *argv)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (dup2(to, STDOUT_FILENO) >= 0)
-		execv("/proc/self/exe", argv);
-	_exit(127);
-}
-
-static pid_t start_roof(int to, const char *threads, const char *isas, const struct config *config)
-{
-	char seconds[32];
-	const char *argv[16] = { "attnbench", "roof", "--threads", threads, "--isa", isas, "--seconds", seconds,
-		                 "--format", "json" };
-	size_t n = 10;
-
-	snprintf(seconds, sizeof seconds, "%.6g", config->seconds > 0 ? config->seconds : 0.1);
-	if (config->no_pin)
-		argv[n++] = "--no-pin";
-	if (config->cpus) {
-		argv[n++] = "--cpus";
-		argv[n++] = config->cpus;
-	}
-	pid_t child = vfork();
-	if (child == 0)
-		exec_roof(to, (char *const *)(uintptr_t)argv);
-	return child;
-}
-
-/* What it prints, until it ends or time is up: OpenBLAS has been seen to spin
- * where memory is limited. */
-static void read_until(int from, int64_t deadline, struct text *out)
-{
-	char chunk[4096];
-
-	for (;;) {
-		struct pollfd fd = { .fd = from, .events = POLLIN };
-		int64_t left = (deadline - clock_now_ns()) / 1000000;
-		if (left <= 0 || (poll(&fd, 1, (int)left) < 0 && errno != EINTR))
-			return;
-		ssize_t got = fd.revents ? read(from, chunk, sizeof chunk) : -1;
-		if (got == 0 || (got < 0 && fd.revents && errno != EINTR))
-			return;
-		if (got > 0)
-			text_add(out, chunk, (size_t)got);
-	}
-}
-
 size_t ceilings_ask(const char *threads, const char *isas, const struct config *config,
                     struct ceilings out[CEILINGS_MAX], char *error)
 {
-	static const int64_t LIMIT_NS = INT64_C(30000000000);
+	static const double LIMIT_S = 15;
+	double each_s = config->seconds > 0 ? config->seconds : 0.1;
+	char seconds[32];
+	const char *argv[16] = { "attnbench", "roof", "--threads", threads, "--isa", isas, "--seconds", seconds,
+		                 "--format", "json" };
+	size_t argc = 10, n = 0;
 	struct text json = { 0 };
-	int ends[2], status = -1;
-	size_t n = 0;
-	/* Some twelve numbers for each combination. */
-	double wanted_s = 12.0 * CEILINGS_MAX * (config->seconds > 0 ? config->seconds : 0.1);
 
-	if (!pipe2(ends, O_CLOEXEC)) {
-		pid_t child = start_roof(ends[1], threads, isas, config);
-		close(ends[1]);
-		if (child > 0) {
-			read_until(ends[0], clock_now_ns() + LIMIT_NS + (int64_t)(2e9 * wanted_s), &json);
-			kill(child, SIGKILL); /* a process that has ended does not mind */
-		}
-		close(ends[0]);
-		while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-			continue;
+	snprintf(seconds, sizeof seconds, "%.6g", each_s);
+	if (config->no_pin)
+		argv[argc++] = "--no-pin";
+	if (config->cpus) {
+		argv[argc++] = "--cpus";
+		argv[argc++] = config->cpus;
 	}
-	if (json.s)
+	/* Twice the eleven numbers of each combination. */
+	if (ask_self(argv, LIMIT_S + 22 * CEILINGS_MAX * each_s, &json) && json.s)
 		n = ceilings_parse(json.s, out);
 	text_free(&json);
 	if (!n)

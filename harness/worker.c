@@ -158,7 +158,7 @@ static bool set_up(struct worker *w, struct remote *remote)
 	w->input_hash = layer_hash_inputs(&w->layer);
 	if (engine)
 		return remote_open(w, remote);
-	worker_own_stage(w, "a product by BLAS");
+	worker_stage(w, "a product by BLAS");
 	return warm_blas(w);
 }
 

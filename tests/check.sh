@@ -52,6 +52,9 @@ for cc in gcc clang; do
 	fi
 done
 check "address and undefined-behaviour sanitizers" make -s asan
+if have clang; then
+	check "hostile files, 10 s each (make fuzz: 60 s)" tests/fuzz.sh build/fuzz 10
+fi
 if have qemu-aarch64 && have aarch64-linux-gnu-gcc; then
 	check "kernels on aarch64 (qemu)" cross_kernels
 else
@@ -64,6 +67,6 @@ if have qemu-x86_64 && [ "$(uname -m)" = x86_64 ]; then
 else
 	echo "skipped kernels on older x86-64: needs qemu-user"
 fi
-check "fits and crossovers, 200 draws each" "${VENV:-.venv}/bin/python" -m pytest -q -p no:cacheprovider -m slow tests
+check "fits by many draws, every file fault, 40 random kills" "${VENV:-.venv}/bin/python" -m pytest -q -p no:cacheprovider -m slow tests
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

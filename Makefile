@@ -39,6 +39,8 @@ SIMD_FLAGS := -O3 -ffp-contract=fast
 %_avx512.o: ISA_FLAGS := $(SIMD_FLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 %_avx512bf16.o: ISA_FLAGS := $(SIMD_FLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma -mprefer-vector-width=512
 %_neon.o:   ISA_FLAGS := $(SIMD_FLAGS)
+# Normal numbers, four at a time: for inputs of a million tokens.
+%/engine/rng.o: ISA_FLAGS := -O3
 ISA_SKIP   := $(if $(filter x86_64,$(ARCH)),%_neon.c,$(if $(filter aarch64,$(ARCH)),%_avx2.c %_avx512.c %_avx512bf16.c,%_avx2.c %_avx512.c %_avx512bf16.c %_neon.c))
 
 ATTN    := $(filter-out $(ISA_SKIP) attention/plugin/%,$(wildcard attention/*.c attention/*/*.c))

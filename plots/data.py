@@ -29,7 +29,7 @@ NUMBERS = TIME + MEMORY + ERROR + [
     "pairs_executed", "bytes_model", "gflops_per_s", "gbytes_per_s", "intensity_flop_per_byte",
     "roof_share", "io_bytes", "ws_model_bytes", "untracked_bytes", "err_exact_max_abs",
     "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj", "task_accuracy",
-    "task_chance", "err_uniform_rel_fro"]
+    "task_chance", "err_uniform_rel_fro", "state_bytes"]
 TEXTS = ["run_id", "cell_id", "stop_reason", "message", "flags"]
 REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + TIME + [
     "ws_tracked_bytes", "err_exact_rel_fro", "err_exact_nmse_u"]
@@ -290,8 +290,9 @@ def _check(cells, path):
 
 
 def _check_times(cells, path):
-    """An ok row without a time is not a measurement; a time of 0 is none either."""
-    bad = (cells["status"] == "ok") & ~(cells["time_median_ns"] > 0)
+    """An ok row without a time is not a measurement, unless only errors were; a time of 0 is none either."""
+    errors = cells["time_median_ns"].isna() & ~(cells["rounds"] > 0) & cells["err_exact_rel_fro"].notna()
+    bad = (cells["status"] == "ok") & ~(cells["time_median_ns"] > 0) & ~errors
     if bad.any():
         raise DataError(f"{path}:{int(np.argmax(bad)) + 2}: status ok, but time_median_ns is "
                         f"{cells['time_median_ns'][int(np.argmax(bad))]}; an ok row has a time above 0.")

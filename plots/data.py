@@ -100,6 +100,11 @@ class Series:
         """The measured row at length n, or None."""
         return self._by_length.get(n)
 
+    def timed(self, n):
+        """Whether there is a time at length n: in a run of errors alone there is none."""
+        row = self.at(n)
+        return row is not None and bool(np.isfinite(row["time_median_ns"]))
+
     @cached_property
     def _ids(self):
         out = {}

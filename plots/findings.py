@@ -64,7 +64,7 @@ def _widest(run, test):
 
 def _timed(group, variant, n):
     series = group.find(variant)
-    return series is not None and series.at(n) is not None and np.isfinite(series.at(n)["time_median_ns"])
+    return series is not None and series.timed(n)
 
 
 def _error(row):

@@ -134,8 +134,8 @@ def _notes(sweep):
     said = []
     for (words, after, before), who in sorted(found.items()):
         if words:
-            said.append({"above": f"at {sweep.param}\u00a0=\u00a0{after:g}, not at {before:g}",
-                         "up to": f"at {sweep.param}\u00a0=\u00a0{before:g}, not at {after:g}",
+            said.append({"above": f"from {sweep.param}\u00a0=\u00a0{after:g} on, not at {before:g}",
+                         "up to": f"up to {sweep.param}\u00a0=\u00a0{before:g}, not at {after:g}",
                          "at all": "throughout"}[words] + f": {', '.join(who)}")
     said = [f"Below {LEVEL:g} " + "; ".join(said) + "."] if said else []
     return [" ".join(["Share of the queries that are answered rightly; exact attention solves the task."] + said)]

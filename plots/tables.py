@@ -158,7 +158,7 @@ def bargains(analysis, group):
     if rows:
         rows += [("(uniform average)", "", *[_plain(group.uniform(n))] * len(BUDGETS), *[""] * len(LEVELS)),
                  ("(zeros)", "", *["1"] * len(BUDGETS), *[""] * len(LEVELS))]
-    head = ("variant", "settings", *(f"error at 1/{1 / b:g} of the work" if b < 1 else "at as much" for b in BUDGETS),
+    head = ("variant", "settings", *(f"error at 1/{1 / b:g} of the work" if b < 1 else "error at the same work" for b in BUDGETS),
             *(f"work for error {level:g}" for level in reversed(LEVELS)))
     return Table("bargains", f"Least relative error within a budget of operations, and least operations for an error, as shares of what "
                  f"exact attention takes, over the settings measured, at n = {n}: {_what(group)}.", head, rows,

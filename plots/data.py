@@ -176,7 +176,8 @@ class Group:
 
     def chance(self, n):
         """Accuracy at length n of a guess at the task; NaN where there is no task."""
-        return float(self.cells.loc[self.cells["n"] == n, "task_chance"].median())
+        given = self.cells.loc[self.cells["n"] == n, "task_chance"].dropna()
+        return float(given.median()) if len(given) else np.nan
 
     @property
     def entropy(self):

@@ -52,7 +52,7 @@ class Sweep:
     @cached_property
     def curves(self):
         together = Group(next(iter(self.groups.values())).key, self.name,
-                         pd.concat([g.cells[g.cells["n"] == self.n] for g in self.groups.values()]))
+                         pd.concat([g.cells[g.cells["n"] == self.n] for g in self.groups.values()]).drop_duplicates(SERIES))
         out = {_who(s): Curve(s, {}) for s in together.series}
         for value, group in self.groups.items():
             for s in group.series:
@@ -126,8 +126,8 @@ def verdicts(sweep):
 
 def _notes(sweep):
     if not sweep.task:
-        return ["Medians over seeds. X: output, Y: exact softmax attention in double precision. Zero output has error 1; uniform "
-                "average: each row the plain mean of the visible values. Exact variants, whose error is rounding, are left out."]
+        return ["X: output, Y: exact softmax attention in double precision. Zero output has error 1; uniform average: each row "
+                "the plain mean of the visible values. Exact variants, whose error is rounding, are left out."]
     found = {}
     for curve, words, before, after in verdicts(sweep):
         found.setdefault((words, after or 0, before or 0), []).append(curve.series.label)

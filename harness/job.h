@@ -100,7 +100,7 @@ struct outcome {
 	/* Any pass: as planned, summed over batch and heads. */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	int64_t io_bytes;
-	int64_t state_bytes;  /* decoding: what is kept of the tokens, all heads */
+	int64_t state_bytes;  /* what decoding keeps of the tokens, all heads; -1: nothing known */
 };
 
 /* Runs one job in a fresh process (fork and exec of this program; several, one

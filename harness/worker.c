@@ -129,8 +129,7 @@ static bool set_up(struct worker *w, struct remote *remote)
 	w->out->pairs_executed = plan.pairs;
 	w->out->bytes_model = plan.bytes;
 	w->out->io_bytes = (int64_t)plan.call_io;
-	if (cell->mode == MODE_DECODE)
-		w->out->state_bytes = (int64_t)plan.kept;
+	w->out->state_bytes = cell_state_bytes(cell);
 	w->out->ws_model_bytes = (int64_t)plan.work;
 
 	worker_own_stage(w, "start");

@@ -7,7 +7,8 @@ PREFIX ?= /usr/local
 VENV   ?= .venv
 PYTHON ?= python3
 SWEEP  ?= harness/sweeps/default.ini
-PEERS_OUT ?= results/peers
+PEERS_SWEEP ?= harness/sweeps/peers.ini
+PEERS_OUT   ?= results/peers
 ifndef OUT
 OUT    := results/$(shell date -u +%Y%m%dT%H%M%SZ)-default
 endif
@@ -128,7 +129,7 @@ peers-fast-transformers: harness/peers/fast-transformers/requirements.txt peers-
 
 peers-report: peers               ## our variants beside all engines: figure and table
 	@$(MAKE) --no-print-directory deps all
-	@./attnbench run harness/sweeps/peers.ini --out $(PEERS_OUT) || test $$? = 1
+	@./attnbench run $(PEERS_SWEEP) --out $(PEERS_OUT) || test $$? = 1
 	@./attnbench peers $(PEERS_OUT)
 
 asan:                             ## all C tests under AddressSanitizer and UBSan

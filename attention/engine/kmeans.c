@@ -94,10 +94,18 @@ static void add(const struct kmeans *km, size_t rank, const float *x, double len
 	to[km->d] += sign;
 }
 
+/* Brings `rows` further points towards L2 while the scores of others are formed. */
+static void ask(const struct kmeans *km, const struct kmeans_points *set, size_t i, size_t rows)
+{
+	for (size_t r = 0; r < rows; r++)
+		for (size_t e = 0; e < km->d; e += 16)
+			__builtin_prefetch(set->x + (i + r) * set->ldx + e, 0, 2);
+}
+
 /* Members of points i .. i + rows of a set; sums follow those that move. Returns
- * how many do. */
+ * how many do. next: the rank's next point after them. */
 static size_t assign_tile(struct kmeans *km, size_t rank, const struct kmeans_points *set, size_t i,
-                          size_t rows)
+                          size_t rows, size_t next)
 {
 	const struct kern *kern = km->call->kern;
 	struct scored_tile t = { km, set->x + i * set->ldx, set->ldx };
@@ -111,6 +119,8 @@ static size_t assign_tile(struct kmeans *km, size_t rank, const struct kmeans_po
 	km->tile.d = d;
 	kern->tile_load(&km->tile, t.x, t.ldx, rows, 1);
 	km->tile.d = d + 1; /* the last channel stays 1 */
+	if (next < set->n)
+		ask(km, set, next, set->n - next < rows ? set->n - next : rows);
 	kern->tile_scores(&km->tile, km->rounded, d + 1, km->count, km->score);
 	pick_scan(&km->pick, kern, km->score, km->count, rows, error);
 	for (size_t r = 0; r < rows; r++) {
@@ -137,7 +147,8 @@ static void assign_all(struct kmeans *km, struct attn_team *team)
 	for (size_t a = 0; a < KMEANS_SETS; a++) {
 		const struct kmeans_points *set = &km->set[a];
 		for (size_t i = team->rank * lanes; i < set->n; i += team->size * lanes)
-			moved += assign_tile(km, team->rank, set, i, set->n - i < lanes ? set->n - i : lanes);
+			moved += assign_tile(km, team->rank, set, i, set->n - i < lanes ? set->n - i : lanes,
+			                     i + team->size * lanes);
 	}
 	km->changed[team->rank] = (double)moved;
 }

@@ -457,13 +457,14 @@ struct product {
 enum { WIDE = 8 };
 _Static_assert(WIDE <= MR * NV, "accumulators");
 
-/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats. */
+/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats.
+ * With `down`, columns of a lie side by side, rsa = 1: one address serves all rows. */
 INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, const size_t nv,
-                     size_t part)
+                     size_t part, const bool down)
 {
 	float *c = x->c + i0 * x->ldc + j0;
 	const float *a = x->a + i0 * x->rsa, *b = x->b + j0;
-	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	size_t ldc = x->ldc, rsa = down ? 1 : x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
 	const char *fetch = x->fetch[turn];
 	size_t step = x->step[turn];
 	vf acc[MR * NV];
@@ -499,14 +500,46 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 }
 
 /* All rows of one column panel of nv vectors. */
-INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part)
+INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part, const bool down)
 {
 	size_t i = 0;
 
 	for (; i + MR <= m; i += MR)
-		mm_micro(x, i, j, MR, nv, part);
+		mm_micro(x, i, j, MR, nv, part, down);
 	for (; i < m; i++)
-		mm_micro(x, i, j, 1, nv, part);
+		mm_micro(x, i, j, 1, nv, part, down);
+}
+
+/* The columns from j on. */
+INLINE void mm_panels(struct product *x, size_t m, size_t n, size_t j, const bool down)
+{
+	for (; j + NV * VL <= n; j += NV * VL)
+		mm_panel(x, m, j, NV, 0, down);
+	for (; j + VL <= n; j += VL)
+		mm_panel(x, m, j, 1, 0, down);
+	if (j < n)
+		mm_panel(x, m, j, 1, n - j, down);
+}
+
+/* Functions of their own, and a copy of their own: within one function gcc spills the
+ * addresses of both, and what is known elsewhere it loads again and again. */
+static __attribute__((noinline)) void mm_down(const struct product *given, size_t m, size_t n)
+{
+	struct product x = *given;
+
+	mm_panels(&x, m, n, 0, true);
+}
+
+static __attribute__((noinline)) void mm_across(const struct product *given, size_t m, size_t n)
+{
+	struct product x = *given;
+	size_t j = 0;
+
+	for (; m == 1 && j + WIDE * VL <= n; j += WIDE * VL)
+		mm_micro(&x, 0, j, 1, WIDE, 0, false);
+	for (; m == 1 && j + WIDE / 2 * VL <= n; j += WIDE / 2 * VL)
+		mm_micro(&x, 0, j, 1, WIDE / 2, 0, false);
+	mm_panels(&x, m, n, j, false);
 }
 
 static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
@@ -515,23 +548,17 @@ static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t cs
 {
 	struct product x = { .c = c, .a = a, .b = b, .ldc = ldc, .rsa = rsa, .csa = csa, .ldb = ldb,
 		             .k = k, .accumulate = accumulate };
-	size_t j = 0, steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
+	size_t steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
 
 	for (size_t u = 0; u < 2; u++) {
 		size_t step = steps ? fetch->bytes[u] / steps : 0;
 		x.fetch[u] = fetch->bytes[u] ? fetch->from[u] : (const void *)b;
 		x.step[u] = step < 64 ? step : 64;
 	}
-	for (; m == 1 && j + WIDE * VL <= n; j += WIDE * VL)
-		mm_micro(&x, 0, j, 1, WIDE, 0);
-	for (; m == 1 && j + WIDE / 2 * VL <= n; j += WIDE / 2 * VL)
-		mm_micro(&x, 0, j, 1, WIDE / 2, 0);
-	for (; j + NV * VL <= n; j += NV * VL)
-		mm_panel(&x, m, j, NV, 0);
-	for (; j + VL <= n; j += VL)
-		mm_panel(&x, m, j, 1, 0);
-	if (j < n)
-		mm_panel(&x, m, j, 1, n - j);
+	if (rsa == 1 && m >= MR)
+		mm_down(&x, m, n);
+	else
+		mm_across(&x, m, n);
 }
 
 static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,

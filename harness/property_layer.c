@@ -10,15 +10,14 @@
 
 enum { HEADS = 4, KV_HEADS = 2, BATCH = 2, N = 67, WIDTH = 16 };
 
-/* Row after row: of a head of one layer, those of a head of another. */
-static void copy_head(const struct layer *from, size_t h, const struct layer *to, size_t g)
+static void copy_head(const struct layer *from, const struct layer *to, size_t g)
 {
 	size_t n_q = layer_sequence(to, g)->n_q, n_k = layer_sequence(to, g)->shape.n_k;
 	size_t channel = layer_element(&to->cell), d = to->cell.d * channel, d_v = to->cell.d_v * channel;
 
-	memcpy(layer_q(to, g, 0), layer_q(from, h, 0), n_q * d);
-	memcpy(layer_k(to, g, 0), layer_k(from, h, 0), n_k * d);
-	memcpy(layer_v(to, g, 0), layer_v(from, h, 0), n_k * d_v);
+	memcpy(layer_q(to, g, 0), layer_q(from, g, 0), n_q * d);
+	memcpy(layer_k(to, g, 0), layer_k(from, g, 0), n_k * d);
+	memcpy(layer_v(to, g, 0), layer_v(from, g, 0), n_k * d_v);
 }
 
 static void normal(const struct subject *s, const struct layer *l, void *to, size_t n, uint64_t stream)
@@ -29,17 +28,18 @@ static void normal(const struct subject *s, const struct layer *l, void *to, siz
 	attn_narrow(s->kern, l->cell.type, to, x, n);
 }
 
-static void fill_head(const struct subject *s, const struct layer *l, size_t g)
+/* Head g, as head `number` of the streams of normal numbers. */
+static void fill_head(const struct subject *s, const struct layer *l, size_t g, size_t number)
 {
 	size_t n_q = layer_sequence(l, g)->n_q * WIDTH, n_k = layer_sequence(l, g)->shape.n_k * WIDTH;
 
-	normal(s, l, layer_q(l, g, 0), n_q, 3 * g);
-	normal(s, l, layer_k(l, g, 0), n_k, subject_has(s, ATTN_TIED) ? 3 * g : 3 * g + 1);
-	normal(s, l, layer_v(l, g, 0), n_k, 3 * g + 2);
+	normal(s, l, layer_q(l, g, 0), n_q, 3 * number);
+	normal(s, l, layer_k(l, g, 0), n_k, subject_has(s, ATTN_TIED) ? 3 * number : 3 * number + 1);
+	normal(s, l, layer_v(l, g, 0), n_k, 3 * number + 2);
 }
 
-/* Runs the cell on heads of `from`, the first of them `first`, or on normal ones, with
- * NaN behind them. The layer stays; arena too. */
+/* Runs the cell on the heads of `from`, or on normal ones from number `first` on, with NaN
+ * behind them. The layer stays; arena too. */
 static bool run_layer(const struct subject *s, const struct cell *cell, const struct layer *from, size_t first,
                       struct layer *layer, struct arena *arena, const char **why)
 {
@@ -59,9 +59,9 @@ static bool run_layer(const struct subject *s, const struct cell *cell, const st
 	memset(layer->v, 0xff, plan.v);
 	for (size_t g = 0; g < plan.total; g++) {
 		if (from)
-			copy_head(from, first + g, layer, g);
+			copy_head(from, layer, g);
 		else
-			fill_head(s, layer, g);
+			fill_head(s, layer, g, first + g);
 	}
 	layer_each_work(layer, arena_poison);
 	arena_poison(arena, layer->out);
@@ -139,7 +139,7 @@ static struct finding compare_alone(const struct subject *s, const struct layer 
 	cell.batch = cell.threads = 1;
 	cell.n_q = shape.n_q;
 	cell.n_k = shape.n_k;
-	if (!run_layer(s, &cell, l, first, &alone, &arena, &why))
+	if (!run_layer(s, &cell, NULL, first, &alone, &arena, &why))
 		return finding_none(why);
 	for (size_t h = 0; h < cell.heads && f.verdict == VERDICT_PASS; h++)
 		if (!same_output(l, first + h, &alone, h))

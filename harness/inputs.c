@@ -98,8 +98,14 @@ static bool check(const struct cell *c, const struct data *data, char *error)
 
 	for (size_t b = 0; b < sequences; b++) {
 		const struct data_shape shape = data_shape(c, b * c->heads);
-		if (!data_check(data, &shape, error))
-			return false;
+		char why[DATA_ERROR_MAX];
+		if (data_check(data, &shape, why))
+			continue;
+		if (b > 0)
+			snprintf(error, INPUTS_ERROR_MAX, "sequence %zu, of %zu tokens: %.400s", b, shape.n_k, why);
+		else
+			snprintf(error, INPUTS_ERROR_MAX, "%s", why);
+		return false;
 	}
 	return true;
 }

@@ -20,6 +20,8 @@
 
 #define LANES (QV * VL)
 #define INLINE static inline __attribute__((always_inline))
+/* Of loops with constant bounds alone, for clang unrolls no others: a smaller
+ * number of rows, known once the function is inlined, ends them by a break. */
 #define UNROLL _Pragma("GCC unroll 16")
 
 _Static_assert(LANES <= KERN_MAX_LANES && BLOCK <= KERN_MAX_BLOCK && BLOCK % KR == 0, "tile");
@@ -166,7 +168,7 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 {
 	vf a[DR][QV];
 
-	UNROLL for (size_t c = 0; c < dr; c++)
+	UNROLL for (size_t c = 0; c < DR; c++)
 		UNROLL for (size_t u = 0; u < QV; u++)
 			a[c][u] = v_set1(0);
 	for (size_t j = 0; j < n; j++) {
@@ -174,13 +176,17 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 		v_prefetch_far(fetch + j * step);
 		UNROLL for (size_t u = 0; u < QV; u++)
 			pj[u] = v_load(p + j * LANES + u * VL);
-		UNROLL for (size_t c = 0; c < dr; c++) {
+		UNROLL for (size_t c = 0; c < DR; c++) {
+			if (c >= dr)
+				break;
 			vf vc = v_set1(v[j * ldv + c]);
 			UNROLL for (size_t u = 0; u < QV; u++)
 				a[c][u] = v_fma(vc, pj[u], a[c][u]);
 		}
 	}
-	UNROLL for (size_t c = 0; c < dr; c++) {
+	UNROLL for (size_t c = 0; c < DR; c++) {
+		if (c >= dr)
+			break;
 		UNROLL for (size_t u = 0; u < QV; u++) {
 			float *at = acc + c * LANES + u * VL;
 			v_store(at, v_fma(v_load(at), alpha[u], a[c][u]));
@@ -352,15 +358,20 @@ INLINE void gather_panel(float *out, const float *v, size_t ldv, const uint32_t 
 {
 	vf acc[4];
 
-	UNROLL for (size_t u = 0; u < nv; u++)
+	UNROLL for (size_t u = 0; u < 4; u++)
 		acc[u] = v_set1(0);
 	for (size_t i = 0; i < n; i++) {
 		const float *row = v + index[i] * ldv;
 		vf w = v_set1(weight[i]);
-		UNROLL for (size_t u = 0; u < nv; u++)
+		UNROLL for (size_t u = 0; u < 4; u++) {
+			if (u >= nv)
+				break;
 			acc[u] = v_fma(w, part ? v_load_part(row, part) : v_load(row + u * VL), acc[u]);
+		}
 	}
-	UNROLL for (size_t u = 0; u < nv; u++) {
+	UNROLL for (size_t u = 0; u < 4; u++) {
+		if (u >= nv)
+			break;
 		if (part)
 			v_store_part(out, acc[u], part);
 		else
@@ -406,27 +417,43 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 	float *c = x->c + i0 * x->ldc + j0;
 	const float *a = x->a + i0 * x->rsa, *b = x->b + j0;
 	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	ptrdiff_t back = (ptrdiff_t)((mr - 1) * rsa) - (ptrdiff_t)csa;
 	const char *fetch = x->fetch[turn];
 	size_t step = x->step[turn];
 	vf acc[MR * NV];
 
 	x->fetch[turn] += k * step;
-	UNROLL for (size_t i = 0; i < mr * nv; i++)
+	UNROLL for (size_t i = 0; i < MR * NV; i++)
 		acc[i] = v_set1(0);
-	for (size_t l = 0; l < k; l++) {
+	/* One pointer walks down the rows and back: eight would not fit the registers. */
+	for (size_t l = 0; l < k; l++, a -= back, b += ldb) {
 		vf bl[WIDE];
 		v_prefetch_far(fetch + l * step);
-		UNROLL for (size_t u = 0; u < nv; u++)
-			bl[u] = part && u == nv - 1 ? v_load_part(b + l * ldb + u * VL, part)
-			                            : v_load(b + l * ldb + u * VL);
-		UNROLL for (size_t i = 0; i < mr; i++) {
-			vf ai = v_set1(a[i * rsa + l * csa]);
-			UNROLL for (size_t u = 0; u < nv; u++)
+		UNROLL for (size_t u = 0; u < WIDE; u++) {
+			if (u >= nv)
+				break;
+			bl[u] = part && u == nv - 1 ? v_load_part(b + u * VL, part)
+			                            : v_load(b + u * VL);
+		}
+		UNROLL for (size_t i = 0; i < MR; i++) {
+			if (i >= mr)
+				break;
+			vf ai = v_set1(*a);
+			if (i + 1 < mr)
+				a += rsa;
+			UNROLL for (size_t u = 0; u < WIDE; u++) {
+				if (u >= nv)
+					break;
 				acc[i * nv + u] = v_fma(ai, bl[u], acc[i * nv + u]);
+			}
 		}
 	}
-	UNROLL for (size_t i = 0; i < mr; i++) {
-		UNROLL for (size_t u = 0; u < nv; u++) {
+	UNROLL for (size_t i = 0; i < MR; i++) {
+		if (i >= mr)
+			break;
+		UNROLL for (size_t u = 0; u < WIDE; u++) {
+			if (u >= nv)
+				break;
 			float *to = c + i * ldc + u * VL;
 			bool partial = part && u == nv - 1;
 			vf sum = acc[i * nv + u];

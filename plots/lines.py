@@ -176,7 +176,8 @@ def facts(group, machine=""):
     threads = key["threads"]
     return [w for w in (
         group.input + spread_of,
-        f"batch {key['batch']:g}", f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
+        f"batch {key['batch']:g}" + (f" ({key['lengths']})" if key["lengths"] != "full" else ""),
+        f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
         + (f" ({key['kv_heads']:g} of keys)" if key["kv_heads"] != key["heads"] else ""),
         f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] else "",
         d, "" if usual_scale(key) else f"scale {key['scale']:.3g}",

@@ -46,7 +46,7 @@ HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datas
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests check report figures plugins peers peers-report bench asan format tidy clean install
+.PHONY: all help deps test tests check report figures plugins peers peers-report bench catalogue asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -88,6 +88,11 @@ bench: deps                       ## the kernels against the machine's ceilings,
 	@$(MAKE) --no-print-directory all
 	@./attnbench run harness/sweeps/kernels.ini --out $(BENCH) || test $$? = 1
 	@$(VENV)/bin/python -m plots.kernels $(BENCH)
+
+CATALOGUE := attention/README.md
+catalogue: all                    ## the table of variants in attention/README.md again
+	@{ sed '/^<!-- catalogue/q' $(CATALOGUE); ./attnbench list --format md; \
+		sed -n '/^<!-- end of the catalogue/,$$p' $(CATALOGUE); } >$(CATALOGUE).new && mv $(CATALOGUE).new $(CATALOGUE)
 
 plugins: $(BUILD)/include/attnbench/attn.h ## the example plug-ins, as far as compilers and libraries are here
 	@attention/plugin/build.sh $(BUILD)/plugins $(BUILD)/include

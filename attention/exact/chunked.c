@@ -199,6 +199,7 @@ const struct attn_variant attn_chunked = {
 	.paper = "Rabe, Staats 2021, arXiv 2112.05682",
 	.formula = "O = softmax(scale Q K^T) V, summaries of key chunks merged at the end",
 	.complexity = "n^2 d",
+	.target = "softmax attention: it is that",
 	.summary = "Exact; work space n / key_chunk summaries of a query chunk.",
 	.flags = ATTN_EXACT | ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL |
 	         ATTN_ROWSUM | ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE |

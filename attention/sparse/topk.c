@@ -309,6 +309,7 @@ const struct attn_variant attn_topk = {
 	.paper = "Zhao et al. 2019, arXiv 1912.11637; Gupta et al. 2021, arXiv 2106.06899",
 	.formula = "softmax over the k largest logits of a row",
 	.complexity = "n^2 d",
+	.target = "softmax attention as k reaches n",
 	.summary = "Saves nothing in Q K^T: the least error that any k-sparse pattern can have.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,

@@ -42,23 +42,13 @@ static size_t query_chunk(const struct attn_shape *s, const double *arg)
 	return chunk < s->n_q ? chunk : s->n_q;
 }
 
-static void band(const struct attn_shape *s, const double *arg, size_t i, size_t *lo, size_t *hi)
-{
-	(void)arg;
-	*lo = 0;
-	*hi = tile_visible(s, i);
-}
-
 static const char *const cases[] = { "query_chunk=24:key_chunk=10", "query_chunk=1:key_chunk=1", NULL };
 
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
-	double pairs, executed;
-
 	(void)ranks;
-	work_band_pairs(s, arg, band, &pairs, &executed);
-	work_softmax(s, pairs, executed, p);
+	work_softmax(s, work_visible_pairs(s), work_tiled_pairs(s, query_chunk(s, arg)), p);
 	/* One summary a query and key chunk: d_v values and the log-sum-exp. */
 	p->shared = key_chunks(s, arg) * query_chunk(s, arg) * (s->d_v + 1) * sizeof(float);
 	p->scratch = tile_scratch_bytes(s->d, s->d_v);

@@ -77,7 +77,7 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 	}
 	work_softmax(s, kept_pairs, 0, p);
 	p->flops_useful = 2 * (pairs * (double)s->d + kept_pairs * (double)s->d_v);
-	p->flops_executed = p->flops_useful;
+	p->flops_executed = 2 * (work_tiled_pairs(s, s->n_q) * (double)s->d + kept_pairs * (double)s->d_v);
 	p->shared = TILE_SHARED_BYTES;
 	p->scratch = tile_scratch_bytes(s->d, s->d_v) + work_bytes(s, arg);
 	return NULL;

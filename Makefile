@@ -14,6 +14,9 @@ endif
 ifndef BENCH
 BENCH  := results/$(shell date -u +%Y%m%dT%H%M%SZ)-kernels
 endif
+ifndef GROWTH
+GROWTH := results/$(shell date -u +%Y%m%dT%H%M%SZ)-complexity
+endif
 DEST    = $(DESTDIR)$(PREFIX)
 
 PKGS   := openblas hwloc jansson inih
@@ -46,7 +49,7 @@ HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datas
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests check report figures plugins peers peers-report bench catalogue asan format tidy clean install
+.PHONY: all help deps test tests check report figures plugins peers peers-report bench complexity catalogue asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -88,6 +91,12 @@ bench: deps                       ## the kernels against the machine's ceilings,
 	@$(MAKE) --no-print-directory all
 	@./attnbench run harness/sweeps/kernels.ini --out $(BENCH) || test $$? = 1
 	@$(VENV)/bin/python -m plots.kernels $(BENCH)
+
+complexity: deps                  ## does time grow as the declared costs and operations do?
+	@$(MAKE) --no-print-directory all
+	@./attnbench run harness/sweeps/complexity.ini --out $(GROWTH) || test $$? = 1
+	@./attnbench list --format csv >$(GROWTH)/variants.csv
+	@$(VENV)/bin/python -m plots.complexity $(GROWTH)
 
 CATALOGUE := attention/README.md
 catalogue: all                    ## the table of variants in attention/README.md again

@@ -15,6 +15,9 @@ endif
 ifndef BENCH
 BENCH  := results/$(shell date -u +%Y%m%dT%H%M%SZ)-kernels
 endif
+ifndef GROWTH
+GROWTH := results/$(shell date -u +%Y%m%dT%H%M%SZ)-complexity
+endif
 DEST    = $(DESTDIR)$(PREFIX)
 
 PKGS   := openblas hwloc jansson inih
@@ -49,7 +52,7 @@ HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datas
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests check report figures plugins peers peers-report bench asan format tidy clean install
+.PHONY: all help deps test tests check report figures plugins peers peers-report bench complexity catalogue asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -91,6 +94,17 @@ bench: deps                       ## the kernels against the machine's ceilings,
 	@$(MAKE) --no-print-directory all
 	@./attnbench run harness/sweeps/kernels.ini --out $(BENCH) || test $$? = 1
 	@$(VENV)/bin/python -m plots.kernels $(BENCH)
+
+complexity: deps                  ## does time grow as the declared costs and operations do?
+	@$(MAKE) --no-print-directory all
+	@./attnbench run harness/sweeps/complexity.ini --out $(GROWTH) || test $$? = 1
+	@./attnbench list --format csv >$(GROWTH)/variants.csv
+	@$(VENV)/bin/python -m plots.complexity $(GROWTH)
+
+CATALOGUE := attention/README.md
+catalogue: all                    ## the table of variants in attention/README.md again
+	@{ sed '/^<!-- catalogue/q' $(CATALOGUE); ./attnbench list --format md; \
+		sed -n '/^<!-- end of the catalogue/,$$p' $(CATALOGUE); } >$(CATALOGUE).new && mv $(CATALOGUE).new $(CATALOGUE)
 
 plugins: $(BUILD)/include/attnbench/attn.h ## the example plug-ins, as far as compilers and libraries are here
 	@attention/plugin/build.sh $(BUILD)/plugins $(BUILD)/include

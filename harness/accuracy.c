@@ -220,8 +220,6 @@ static bool measure_task(struct worker *w)
 static bool run_once(struct worker *w)
 {
 	struct layer *l = &w->layer;
-	size_t ranks = l->cell.threads;
-	struct attn_stats total = { 0 };
 
 	if (w->remote) {
 		int64_t ns;
@@ -229,28 +227,15 @@ static bool run_once(struct worker *w)
 		return remote_prepare(w, &ns) && remote_batch(w, 1) >= 0 && remote_verify(w) &&
 		       worker_check(w);
 	}
-	l->stats = calloc(ranks, sizeof *l->stats);
-	if (!l->stats)
-		return worker_end(w, STATUS_OOM, "no memory for the counters");
 	layer_each_work(l, arena_poison);
 	arena_poison(&w->arena, l->out);
 	worker_stage(w, "the call");
 	layer_prepare(l);
 	layer_fill(l);
+	if (!worker_count(w))
+		return false;
 	layer_run(l);
-	for (size_t r = 0; r < ranks; r++) {
-		total.pairs += l->stats[r].pairs;
-		total.flops_executed += l->stats[r].flops_executed;
-		total.clamped_rows += l->stats[r].clamped_rows;
-	}
-	free(l->stats);
-	l->stats = NULL;
-	/* Where nothing was counted, the plan's numbers stand. */
-	if (total.pairs > 0)
-		w->out->pairs_executed = total.pairs;
-	if (total.flops_executed > 0)
-		w->out->flops_executed = total.flops_executed;
-	w->out->clamped_rows = total.clamped_rows;
+	worker_counted(w);
 	worker_own_stage(w, "checks");
 	return worker_check(w);
 }

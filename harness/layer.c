@@ -280,7 +280,7 @@ static bool add_resident(const struct layer *l, const void *block, int64_t *sum)
 int64_t layer_resident(const struct layer *l)
 {
 	int64_t sum = 0;
-	bool ok = add_resident(l, l->state, &sum);
+	bool ok = add_resident(l, l->state, &sum) && add_resident(l, l->past, &sum);
 
 	for (size_t r = 0; r < l->cell.threads; r++)
 		ok = ok && add_resident(l, l->shared[r], &sum) && add_resident(l, l->scratch[r], &sum);

@@ -76,7 +76,7 @@ struct config {
 	double seconds;     /* a ceiling, 0: default */
 	double order_seed;
 	bool no_pin, small_pages;
-	bool accuracy_only;
+	bool accuracy_only, no_accuracy;
 	char *cpus, *baseline, *name;
 
 	char *out, *rerun, *sysroot;

@@ -270,7 +270,8 @@ static void keep_facts(struct result *r, const struct raw_row *row)
 		r->calls_s += (double)(row->first_call_ns + row->warm_ns) * 1e-9;
 	r->unpinned |= row->unpinned == 1;
 	r->throttled |= row->throttled > 0;
-	if (!isnan(row->flops_executed)) {
+	/* Rounds say what the plan declares; the passes before them counted. */
+	if (!isnan(row->flops_executed) && (isnan(r->flops_executed) || row->sample == NA_INT)) {
 		r->flops_useful = row->flops_useful;
 		r->flops_executed = row->flops_executed;
 		r->pairs_executed = row->pairs_executed;

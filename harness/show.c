@@ -217,7 +217,7 @@ static void headings(const struct table_state *t, bool people, struct grid *grid
 	grid_column(grid, "variant");
 	varying_headings(&t->varying, grid);
 	if (t->timed || !t->errors) {
-		grid_column(grid, ">time a call [95 %]");
+		grid_column(grid, t->varying.tokens ? ">time a token [95 %]" : ">time a call [95 %]");
 		grid_column(grid, ">speed-up [95 %]");
 		grid_column(grid, ">work space");
 		if (t->states)

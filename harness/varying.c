@@ -61,8 +61,10 @@ void varying_find(const struct results *results, struct varying *varying)
 	/* Of two sizes that are usually one, the second only where it differs; a decode
 	 * step has one query. */
 	shown[AXIS_OF_NQ] = shown[AXIS_OF_DV] = false;
+	varying->tokens = results->n > 0;
 	for (size_t i = 0; i < results->n; i++) {
 		bool decode = !strcmp(results->v[i].key.mode, cell_mode_names[MODE_DECODE]);
+		varying->tokens &= decode;
 		shown[AXIS_OF_NQ] |= !decode && results->v[i].key.n_q != results->v[i].key.n_k;
 		shown[AXIS_OF_DV] |= results->v[i].key.d_value != results->v[i].key.d_head;
 	}
@@ -78,7 +80,7 @@ void varying_headings(const struct varying *varying, struct grid *grid)
 {
 	for (size_t a = 0; a < VARYING_AXES; a++)
 		if (varying->shown[a])
-			grid_column(grid, axes[a].name);
+			grid_column(grid, a == AXIS_OF_N && varying->tokens ? ">context" : axes[a].name);
 }
 
 void varying_cells(const struct varying *varying, const struct row_key *key, struct grid *grid)

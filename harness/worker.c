@@ -129,6 +129,31 @@ static bool warm_blas(struct worker *w)
 	return true;
 }
 
+bool worker_count(struct worker *w)
+{
+	w->layer.stats = calloc(w->layer.cell.threads, sizeof *w->layer.stats);
+	return w->layer.stats || worker_end(w, STATUS_OOM, "no memory for the counters");
+}
+
+void worker_counted(struct worker *w)
+{
+	struct layer *l = &w->layer;
+	struct attn_stats total = { 0 };
+
+	for (size_t r = 0; r < l->cell.threads; r++) {
+		total.pairs += l->stats[r].pairs;
+		total.flops_executed += l->stats[r].flops_executed;
+		total.clamped_rows += l->stats[r].clamped_rows;
+	}
+	free(l->stats);
+	l->stats = NULL;
+	if (total.pairs > 0)
+		w->out->pairs_executed = total.pairs;
+	if (total.flops_executed > 0)
+		w->out->flops_executed = total.flops_executed;
+	w->out->clamped_rows = total.clamped_rows;
+}
+
 /* Everything up to the first call. */
 static bool set_up(struct worker *w, struct remote *remote)
 {

@@ -29,7 +29,7 @@ NUMBERS = TIME + MEMORY + ERROR + [
     "pairs_executed", "bytes_model", "gflops_per_s", "gbytes_per_s", "intensity_flop_per_byte",
     "roof_share", "io_bytes", "ws_model_bytes", "untracked_bytes", "err_exact_max_abs",
     "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj", "task_accuracy",
-    "task_chance", "err_uniform_rel_fro", "state_bytes", "tokens"]
+    "task_chance", "err_uniform_rel_fro", "state_bytes", "prefill_ns", "tokens"]
 TEXTS = ["run_id", "cell_id", "stop_reason", "message", "flags"]
 REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + TIME + [
     "ws_tracked_bytes", "err_exact_rel_fro", "err_exact_nmse_u"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 
 from . import forest, inputs, knobs, machine, matrices, noise, published, roofline, trade
-from .lines import ACCURACY, FEW, MEMORY, QUANTITIES, WORK, drawable, facts, family_lines, lines
+from .lines import ACCURACY, FEW, MEMORY, QUANTITIES, WORK, drawable, facts, family_lines, lines, said
 from .pareto import SAID, best_length, pareto, points, telling_lengths, usual_cost
 
 FORMATS = ("pdf", "svg", "png")
@@ -47,10 +47,10 @@ def _of_group(analysis, group, lengths):
 
     def add(name, title, columns=(2, 1), more=""):
         out.append(Figure(group.slug, name, title, f"{title}{more}; {what}.", columns))
-    for q in QUANTITIES.values():
+    for q in (said(q, group) for q in QUANTITIES.values()):
         count = len(drawable(group, q))
         if count:
-            scale = "" if q is ACCURACY else ", log-log"
+            scale = "" if q.name == ACCURACY.name else ", log-log"
             add(q.name, q.title, (2, 1), f"{scale}, {count} variants")
         if count > FEW:
             add(f"{q.name}-families", f"{q.title}, family by family", (2,))

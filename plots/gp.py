@@ -11,7 +11,7 @@ from pathlib import Path
 from . import machine, style
 from .axes import gap, limits
 from .data import GROUP, DataError, usual_scale
-from .lines import ERROR, MEMORY, QUANTITIES, TIME, clear_growth, facts
+from .lines import ERROR, MEMORY, QUANTITIES, TIME, clear_growth, facts, said
 from .pareto import best_length, front, points
 
 SCRIPTS = Path(__file__).parent / "gnuplot"
@@ -48,7 +48,7 @@ def _variables(run, group, name):
     """What the scripts ask for, see gnuplot/style.gp; None if there is nothing to draw."""
     n = best_length(group)
     found = points(group, n) if n else []
-    quantity = QUANTITIES.get(name, ERROR)
+    quantity = said(QUANTITIES.get(name, ERROR), group)
     shown = [s for s in group.series if (s.ok[quantity.column] > 0).any()]
     title = quantity.title
     if name == "pareto":
@@ -68,6 +68,7 @@ def _variables(run, group, name):
         "colours": " ".join(style.colour(s.family) for s in shown),
         "shapes": " ".join(str(SHAPES[style.marker(s.family, s.variant)]) for s in shown),
         "n0": float(min(group.measured_lengths)), "n1": float(max(group.measured_lengths)),
+        "xname": quantity.length, "tname": said(TIME, group).axis, "tscale": said(TIME, group).scale,
         "length": float(n), "front": " ".join(str(i + 1) for i in chosen), "count": len(shown),
         **_ranges(group, name, quantity, shown, found)}
 
@@ -76,11 +77,11 @@ def _ranges(group, name, quantity, shown, found):
     """Limits and ticks of the axes, and whether the value axis is broken."""
     values = [f[4] for f in found] if name == "pareto" else [
         v for s in shown for v in s.ok[quantity.column] * quantity.scale]
-    if quantity is MEMORY:
+    if quantity.name == MEMORY.name:
         values += [v for s in shown for v in clear_growth(s)["rss_delta_bytes"]]
-    if quantity is ERROR:
+    if quantity.name == ERROR.name:
         values += [1.0] + [group.uniform(m) for m in group.measured_lengths]
-    cut = gap(values) if quantity is ERROR else None
+    cut = gap(values) if quantity.name == ERROR.name else None
     y = limits([v for v in values if not cut or v >= cut[1]], 1.35)
     z = limits([v for v in values if cut and v <= cut[0]], 2, 100)
     t = limits([v for f in found for v in f[1:4]], 1.35)

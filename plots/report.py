@@ -17,7 +17,7 @@ from .axes import bytes_text
 from .data import FLAGS, STATUSES, DataError, pretty_input
 from .derive import NOT_APPROXIMATE
 from .findings import as_text, findings
-from .lines import facts
+from .lines import TIME, facts, said
 from .pareto import best_length
 from .speed import speedup
 
@@ -107,6 +107,7 @@ def render(analysis, drawn, folder, found, out, formats, derived, overlay):
         cpu=machine.cpu(run.info), command=machine.command(run.info),
         commit=machine.commit(run.info), sections=machine.sections(run.info),
         everything=machine.everything(run.info), cells=_cells(analysis),
+        states=bool(run.cells["state_bytes"].notna().any()),
         tasks=bool(run.cells["task_accuracy"].notna().any()),
         failures=_failures(run), flags=_flags(run), warnings=_warnings(run),
         figures_of_run=pictures.get(figures.RUN, []), whole=len(run.groups) <= WHOLE, dir=str(run.path),
@@ -223,6 +224,7 @@ def _cells(analysis):
                     "time_text": _time(row) if ok and row["time_median_ns"] > 0 else "errors alone" if ok else STATUSES[row["status"]],
                     "ratio": ratio, "bytes": row["ws_tracked_bytes"],
                     "bytes_text": _bytes(row["ws_tracked_bytes"]),
+                    "state": row["state_bytes"], "state_text": _bytes(row["state_bytes"]),
                     "error": row["err_exact_rel_fro"], "nmse": row["err_exact_nmse_u"],
                     "accuracy": row["task_accuracy"], "impl": row["err_impl_rel_fro"]})
     return rows
@@ -266,18 +268,21 @@ def _flags(run):
 
 def _traces(group):
     """Numbers of a group for the interactive charts."""
+    time = said(TIME, group)
     out = []
     for s in group.series:
         ok = s.ok
         out.append({
             "name": s.label, "family": s.family if s.family in style.FAMILIES else "other",
             "symbol": style.SYMBOLS[style.marker(s.family, s.variant)], "index": s.index,
-            "n": [int(n) for n in ok["n"]], "time": _list(ok["time_median_ns"] / 1e6),
-            "low": _list(ok["time_ci95_lo_ns"] / 1e6), "high": _list(ok["time_ci95_hi_ns"] / 1e6),
+            "n": [int(n) for n in ok["n"]], "time": _list(ok["time_median_ns"] * time.scale),
+            "low": _list(ok["time_ci95_lo_ns"] * time.scale), "high": _list(ok["time_ci95_hi_ns"] * time.scale),
+            "state": _list(ok["state_bytes"]),
             "memory": _list(ok["ws_tracked_bytes"]), "error": _list(ok["err_exact_rel_fro"]),
             "accuracy": _list(ok["task_accuracy"])})
     uniform = [(n, group.uniform(n)) for n in group.measured_lengths]
-    return {"slug": group.slug, "name": ", ".join(facts(group)), "series": out,
+    return {"slug": group.slug, "name": ", ".join(facts(group)), "series": out, "length": time.length,
+            "axes": {"time": [time.axis, "µs"]} if time is not TIME else {},
             "uniform": [[n, u] for n, u in uniform if np.isfinite(u)]}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from .axes import bytes_text, number
 from .crossover import LEVELS
 from .derive import NOT_APPROXIMATE
-from .lines import WORK, facts
+from .lines import TIME, WORK, facts, said
 from .pareto import best_length, points
 from .speed import speedup_at
 
@@ -117,7 +117,7 @@ def _what(group):
 def results(analysis, group):
     """Time, ratio to flash, workspace and error at the longest length that most reached."""
     n = best_length(group) or max(group.measured_lengths, default=0)
-    flash = group.find("flash")
+    flash, time = group.find("flash"), said(TIME, group)
     rows = []
     for s in group.series:
         row = s.at(n)
@@ -126,15 +126,15 @@ def results(analysis, group):
         ratio = (speedup_at(analysis.rounds, flash, s, n)
                  if flash is not None and flash is not s and flash.timed(n) and s.timed(n) else None)
         rows.append((row["time_median_ns"], (
-            s.label, s.family, _interval(row), str(ratio) if ratio else "1" if s is flash and s.timed(n) else "",
-            bytes_text(row["ws_tracked_bytes"]) if np.isfinite(row["ws_tracked_bytes"]) else "",
+            s.label, s.family, _interval(row, time.scale), str(ratio) if ratio else "1" if s is flash and s.timed(n) else "",
+            _bytes(row["ws_tracked_bytes"]), _bytes(row["state_bytes"]),
             _plain(row["err_exact_rel_fro"]), _plain(row["task_accuracy"]))))
     rows = [r for _, r in sorted(rows, key=lambda p: p[0])]
-    if any(r[5] for r in rows):
-        rows += [("(uniform average)", "", "", "", "", _plain(group.uniform(n)), ""), ("(zeros)", "", "", "", "", "1", "")]
-    head = ("variant", "family", "time [ms] [95 %]", "times as fast as flash", "workspace",
+    if any(r[6] for r in rows):
+        rows += [("(uniform average)", "", "", "", "", "", _plain(group.uniform(n)), ""), ("(zeros)", "", "", "", "", "", "1", "")]
+    head = ("variant", "family", f"{'time' if time is TIME else 'time per token'} {time.axis[-4:]} [95 %]", "times as fast as flash", "workspace", "state",
             "relative error", "task accuracy")
-    return _filled("results", f"Time, workspace and error at n = {n}: {_what(group)}.", head, rows, (4, 5, 6))
+    return _filled("results", f"Time, workspace and error at n = {n}: {_what(group)}.", head, rows, (4, 5, 6, 7))
 
 
 def bargains(analysis, group):
@@ -207,10 +207,14 @@ def crossovers(analysis, group):
                   "leaner than full", "leaner than flash"), rows)
 
 
-def _interval(row):
+def _bytes(value):
+    return bytes_text(value) if np.isfinite(value) else ""
+
+
+def _interval(row, scale):
     low, high = row["time_ci95_lo_ns"], row["time_ci95_hi_ns"]
-    text = _plain(row["time_median_ns"] * 1e-6) and number(row["time_median_ns"] * 1e-6)
-    return text + (f" [{number(low * 1e-6)}, {number(high * 1e-6)}]" if np.isfinite(low + high) else "")
+    text = _plain(row["time_median_ns"] * scale) and number(row["time_median_ns"] * scale)
+    return text + (f" [{number(low * scale)}, {number(high * scale)}]" if np.isfinite(low + high) else "")
 
 
 def _plain(value):

@@ -267,6 +267,7 @@ const struct attn_variant attn_clustered = {
 	.paper = "Vyas, Katharopoulos, Fleuret 2020, NeurIPS, arXiv 2007.04825",
 	.formula = "O_i = a softmax_T(scale q_i K^T) V + the group mean's weights outside T",
 	.complexity = "n c d",
+	.target = "softmax attention as topk_keys reaches n, or c the number of distinct queries",
 	.summary = "Clusters queries only. topk_keys = 0 is the plain form; the improved one is never "
 	           "farther from softmax, in the sum of absolute weights of a row. k-means in each call "
 	           "costs more than attention.",

@@ -347,6 +347,7 @@ const struct attn_variant attn_routing = {
 	.paper = "Roy, Saffar, Vaswani, Grangier 2020, TACL 2021, arXiv 2003.05997",
 	.formula = "softmax within clusters of queries and keys around kc centroids on the sphere",
 	.complexity = "n (kc + n/kc) d",
+	.target = "softmax attention at kc = 1 and w = n",
 	.summary = "Balanced clusters may leave queries out: their rows are zero, counted as clamped rows, "
 	           "and their causal form lets later tokens decide who is seen. k-means in each call costs "
 	           "more than attention.",

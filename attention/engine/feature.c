@@ -294,13 +294,16 @@ void feature_plan(const struct attn_shape *s, const struct feature_map *map, siz
 	bool two_sided = map->decay < 1 && !s->causal;
 	double sums = 2 * (rows + n_k) * dim * d_v; /* phi S and psi^T V */
 
-	p->shared = (two_sided ? 2 : 1) * ranks * feature_state_floats(s, map) * sizeof(float);
+	/* A causal team of one passes no sums on. */
+	p->shared = (ranks == 1 && (s->causal || two_sided)) ? 0 : (two_sided ? 2 : 1) * ranks * feature_state_floats(s, map) * sizeof(float);
 	p->scratch = (feature_state_floats(s, map) + feature_work_floats(s, map)) * sizeof(float);
 	p->flops_useful = sums + (map->normalise ? (2 * rows + n_k) * dim : 0) +
 	                  (rows + n_k) * map->map_flops;
 	p->flops_executed = p->flops_useful + (two_sided ? sums + (rows + n_k) * map->map_flops : 0);
-	if (s->causal || two_sided) /* whole squares of each chunk */
-		p->flops_executed += rows * (double)feature_chunk(s, map) * (pair_flops(map) + 2 * d_v);
+	if (s->causal || two_sided) { /* whole squares of each chunk; the last may be short */
+		double chunk = (double)feature_chunk(s, map), last = fmod(rows, chunk);
+		p->flops_executed += ((rows - last) * chunk + last * last) * (pair_flops(map) + 2 * d_v);
+	}
 	p->n_exp = (rows + n_k) * map->map_exp * (two_sided ? 2 : 1);
 	p->pairs = work_visible_pairs(s);
 	p->bytes = work_io_bytes(s);

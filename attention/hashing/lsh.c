@@ -388,6 +388,7 @@ const struct attn_variant attn_lsh = {
 	.paper = "Kitaev, Kaiser, Levskaya 2020, ICLR, arXiv 2001.04451",
 	.formula = "softmax of q_i . k_j/|k_j| over tokens that share a sorted chunk in some hash round",
 	.complexity = "n log n d",
+	.target = "softmax of q_i . k_j/|k_j| without the own key, as rounds grow with dedup, or chunk reaches n",
 	.summary = "For one shared matrix of queries and keys: its target is softmax of q_i . k_j/|k_j| "
 	           "without the query's own key. Causal sets of keys move with later tokens. Without "
 	           "dedup it does not converge as rounds grow.",

@@ -139,6 +139,7 @@ const struct attn_variant attn_efficient = {
 	.paper = "Shen, Zhang, Zhao, Yi, Li 2018, WACV 2021, arXiv 1812.01243",
 	.formula = "O = softmax_features(Q) (softmax_sequence(K)^T V)",
 	.complexity = "n d^2",
+	.target = "its own weights; no argument makes them softmax",
 	.summary = "Row sums are 1 by construction. The causal form is an extension: one running "
 	           "denominator a channel, not one a row.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

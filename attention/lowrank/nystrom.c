@@ -194,6 +194,7 @@ const struct attn_variant attn_nystrom = {
 	.paper = "Xiong et al. 2021, AAAI, arXiv 2102.03902",
 	.formula = "O = F Z (B V), F, A, B softmaxes against m landmarks, Z ~ pinv(A)",
 	.complexity = "n m d + m^3",
+	.target = "softmax attention as m reaches n with pinv=exact, or with many iterations",
 	.summary = "Weights can be negative and rows sum to 1 only nearly. More iterations can be worse; "
 	           "m = n is exact only with an exact inverse.",
 	.flags = ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_KSHIFT | ATTN_LOGITS,

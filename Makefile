@@ -7,12 +7,16 @@ PREFIX ?= /usr/local
 VENV   ?= .venv
 PYTHON ?= python3
 SWEEP  ?= harness/sweeps/default.ini
-PEERS_OUT ?= results/peers
+PEERS_SWEEP ?= harness/sweeps/peers.ini
+PEERS_OUT   ?= results/peers
 ifndef OUT
 OUT    := results/$(shell date -u +%Y%m%dT%H%M%SZ)-default
 endif
 ifndef BENCH
 BENCH  := results/$(shell date -u +%Y%m%dT%H%M%SZ)-kernels
+endif
+ifndef GROWTH
+GROWTH := results/$(shell date -u +%Y%m%dT%H%M%SZ)-complexity
 endif
 DEST    = $(DESTDIR)$(PREFIX)
 
@@ -53,7 +57,7 @@ FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz_*.c))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests fuzzers check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench asan format tidy clean install
+.PHONY: all help deps test tests fuzzers check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench complexity catalogue asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -99,6 +103,17 @@ bench: deps                       ## the kernels against the machine's ceilings,
 	@./attnbench run harness/sweeps/kernels.ini --out $(BENCH) || test $$? = 1
 	@$(VENV)/bin/python -m plots.kernels $(BENCH)
 
+complexity: deps                  ## does time grow as the declared costs and operations do?
+	@$(MAKE) --no-print-directory all
+	@./attnbench run harness/sweeps/complexity.ini --out $(GROWTH) || test $$? = 1
+	@./attnbench list --format csv >$(GROWTH)/variants.csv
+	@$(VENV)/bin/python -m plots.complexity $(GROWTH)
+
+CATALOGUE := attention/README.md
+catalogue: all                    ## the table of variants in attention/README.md again
+	@{ sed '/^<!-- catalogue/q' $(CATALOGUE); ./attnbench list --format md; \
+		sed -n '/^<!-- end of the catalogue/,$$p' $(CATALOGUE); } >$(CATALOGUE).new && mv $(CATALOGUE).new $(CATALOGUE)
+
 plugins: $(BUILD)/include/attnbench/attn.h ## the example plug-ins, as far as compilers and libraries are here
 	@attention/plugin/build.sh $(BUILD)/plugins $(BUILD)/include
 
@@ -136,7 +151,7 @@ peers-fast-transformers: harness/peers/fast-transformers/requirements.txt peers-
 
 peers-report: peers               ## our variants beside all engines: figure and table
 	@$(MAKE) --no-print-directory deps all
-	@./attnbench run harness/sweeps/peers.ini --out $(PEERS_OUT) || test $$? = 1
+	@./attnbench run $(PEERS_SWEEP) --out $(PEERS_OUT) || test $$? = 1
 	@./attnbench peers $(PEERS_OUT)
 
 # They make their own load, and want a machine without any other.
@@ -151,11 +166,11 @@ bench-coverage: deps              ## how often does an interval hold the long-ru
 bench-harness: deps               ## what the harness costs: a sweep of some 500 quick cells, six minutes
 	@$(MAKE) --no-print-directory all
 	@./attnbench selftest
-	@rm -rf $(BENCH)-harness
+	@rm -rf $(COST_OUT)
 	@./attnbench run --variant all --n 512..4096:x1.4142 --d 32,64 --profile quick --quiet --format csv \
-		--out $(BENCH)-harness >/dev/null || test $$? = 1
+		--out $(COST_OUT) >/dev/null || test $$? = 1
 	@$(PYTHON) -c 'import json, sys; t = json.load(open(sys.argv[1]))["timing"]; print("%.0f %% of %.0f s in calls" \
-		% (100 * t["session_calls_s"] / t["session_wall_s"], t["session_wall_s"]))' $(BENCH)-harness/run.json
+		% (100 * t["session_calls_s"] / t["session_wall_s"], t["session_wall_s"]))' $(COST_OUT)/run.json
 
 fuzz: deps                        ## hostile files: FUZZ_SECONDS (60) for each parser, from tests/corpus
 	@tests/fuzz.sh build/fuzz $(or $(FUZZ_SECONDS),60)

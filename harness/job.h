@@ -44,6 +44,7 @@ struct job {
 	size_t memory_limit;  /* kill when RSS grows beyond; 0: none */
 	unsigned cpus[JOB_THREADS]; /* cpus[0 .. cell.threads): logical CPU of each rank */
 	bool pinned;
+	bool huge_pages;      /* PASS_TIME: tensors and work space in huge pages where the kernel has them */
 	size_t scrub_bytes;   /* CACHE_COLD: size of the scrub buffer */
 	/* Where generated inputs and exact results are kept for the next worker; a
 	 * directory that exists, best in memory, the caller's to remove. "": none. */
@@ -99,7 +100,8 @@ struct outcome {
 	/* Any pass: as planned, summed over batch and heads. */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	int64_t io_bytes;
-	int64_t state_bytes;  /* decoding: what is kept of the tokens, all heads */
+	int64_t tokens;       /* queries of a head, in all sequences */
+	int64_t state_bytes;  /* what decoding keeps of the tokens, all heads; -1: nothing known */
 };
 
 /* Runs one job in a fresh process (fork and exec of this program; several, one

@@ -36,6 +36,11 @@ bool pass_accuracy(struct worker *w);
 /* Before any memory of the job is mapped: no huge pages in the memory pass. */
 void memory_prepare(void);
 
+/* Counts what the next call of the layer does, in place of what its plan declares.
+ * A variant that counts nothing is believed. */
+bool worker_count(struct worker *w);
+void worker_counted(struct worker *w);
+
 /* Looks at guards, inputs and output after a call. */
 bool worker_check(struct worker *w);
 

@@ -189,6 +189,7 @@ const struct attn_variant attn_hedgehog = {
 	.paper = "Zhang, Bhatia, Kumbong, Re 2024, ICLR, arXiv 2402.04347",
 	.formula = "w_ij = phi(q_i) . phi(k_j), phi(x) = [exp(W x + b), exp(-W x - b)]",
 	.complexity = "n d^2",
+	.target = "softmax attention where W was trained for that, else its own kernel",
 	.summary = "Needs a trained W to be an estimate of softmax; without one it is a control near "
 	           "the uniform average.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

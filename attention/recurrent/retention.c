@@ -140,6 +140,7 @@ const struct attn_variant attn_retention = {
 	.paper = "Sun et al. 2023, arXiv 2307.08621",
 	.formula = "o_t = scale sum_{s<=t} gamma^(t-s) (q_t . k_s) v_s",
 	.complexity = "n d^2",
+	.target = "its own decayed sum; causal q . k sums without softmax at gamma = 1",
 	.summary = "No normaliser: compare directions (cosine), not magnitudes, with softmax.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_LOGITS,
 	.impl_bound = 5e-6f,

@@ -229,14 +229,14 @@ static bool run_once(struct worker *w)
 		return remote_prepare(w, &ns) && remote_batch(w, 1) >= 0 && remote_verify(w) &&
 		       worker_check(w);
 	}
-	layer_each_work(l, arena_poison);
-	arena_poison(&w->arena, l->out);
-	layer_prepare(l);
-	layer_fill(l);
 	l->stats = calloc(ranks, sizeof *l->stats);
 	if (!l->stats)
 		return worker_end(w, STATUS_OOM, "no memory for the counters");
+	layer_each_work(l, arena_poison);
+	arena_poison(&w->arena, l->out);
 	worker_stage(w, "the call");
+	layer_prepare(l);
+	layer_fill(l);
 	layer_run(l);
 	for (size_t r = 0; r < ranks; r++) {
 		total.pairs += l->stats[r].pairs;
@@ -251,6 +251,7 @@ static bool run_once(struct worker *w)
 	if (total.flops_executed > 0)
 		w->out->flops_executed = total.flops_executed;
 	w->out->clamped_rows = total.clamped_rows;
+	worker_own_stage(w, "checks");
 	return worker_check(w);
 }
 
@@ -260,10 +261,10 @@ static bool look(struct worker *w)
 	double logit_max;
 	bool ok = exact_measure(w, &logit_max) && measure_task(w);
 
-	worker_stage(w, "the weights that it implies");
+	worker_own_stage(w, "the weights that it implies");
 	if (ok && !w->remote)
 		weights_measure(w);
-	worker_stage(w, "its definition in double");
+	worker_own_stage(w, "its definition in double");
 	return ok && measure_impl(w, logit_max);
 }
 

@@ -119,7 +119,7 @@ bool exact_measure(struct worker *w, double *logit_max)
 	struct exact e;
 	const char *why = exact_open(&e, c) ? NULL : "no memory for the errors of rows";
 
-	worker_stage(w, "exact attention in double");
+	worker_own_stage(w, "exact attention in double");
 	for (size_t g = 0, n; g < l->plan.total && !why; g += n) {
 		struct reference_input in = reference_input(c, g);
 		struct reference ref;

@@ -179,7 +179,7 @@ const struct option_def option_table[] = {
 	  apply_percent, AT(target), NULL, 0.01, 100 },
 	{ "samples", 0, "N", "samples a round [5 to 15, as time allows]", OPTION_RUN, CELLS,
 	  apply_unsigned, AT(samples), NULL, 1, 64 },
-	{ "timeout", 0, "TIME", "limit of one worker [30 s, or 20 x predicted]", OPTION_RUN, CELLS,
+	{ "timeout", 0, "TIME", "limit of the calls of one worker [30 s, or 20 x predicted]", OPTION_RUN, CELLS,
 	  apply_seconds, AT(timeout_s), NULL, 0, 0 },
 	{ "cell-budget", 0, "TIME", "no further round for a cell that took so long", OPTION_RUN, MEASURE,
 	  apply_seconds, AT(cell_budget_s), NULL, 0, 0 },

@@ -45,6 +45,8 @@ MEMORY = Quantity("memory", "Peak workspace against sequence length",
 ERROR = Quantity("error", "Error against sequence length",
                  "relative error, ‖X − Y‖ / ‖Y‖ [1]", "err_exact_rel_fro", (), 1.0,
                  decimal_ticks, plain, False)
+WORK = Quantity("work", "Operations against sequence length", "operations of one forward pass [GFLOP]",
+                "flops_executed", (), 1e-9, decimal_ticks, plain, True)
 ACCURACY = Quantity("accuracy", "Task accuracy against sequence length", "task accuracy [1]",
                     "task_accuracy", (), 1.0, lambda low, high, most: [0, 0.2, 0.4, 0.6, 0.8, 1],
                     "{:.1f}".format, False, (-0.03, 1.03))

@@ -43,6 +43,7 @@ struct job {
 	size_t memory_limit;  /* kill when RSS grows beyond; 0: none */
 	unsigned cpus[JOB_THREADS]; /* cpus[0 .. cell.threads): logical CPU of each rank */
 	bool pinned;
+	bool huge_pages;      /* PASS_TIME: tensors and work space in huge pages where the kernel has them */
 	size_t scrub_bytes;   /* CACHE_COLD: size of the scrub buffer */
 	/* Where generated inputs and exact results are kept for the next worker; a
 	 * directory that exists, best in memory, the caller's to remove. "": none. */

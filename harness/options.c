@@ -192,6 +192,8 @@ const struct option_def option_table[] = {
 	{ "accuracy-only", 0, NULL, "errors alone: neither times nor memory", OPTION_RUN, MEASURE, apply_flag,
 	  AT(accuracy_only), NULL, 0, 0 },
 	{ "no-pin", 0, NULL, "leave threads to the scheduler", OPTION_RUN, CELLS | VERB_ROOF, apply_flag, AT(no_pin), NULL, 0, 0 },
+	{ "small-pages", 0, NULL, "time without huge pages, which are used where the kernel gives them on request",
+	  OPTION_RUN, CELLS, apply_flag, AT(small_pages), NULL, 0, 0 },
 	{ "order-seed", 0, "N", "seed of the order of cells [1]", OPTION_RUN, MEASURE, apply_real,
 	  AT(order_seed), NULL, 0, 9007199254740991.0 },
 	{ "baseline", 0, "NAME", "variant that others are compared with [full, flash or the first]",

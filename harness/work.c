@@ -142,6 +142,7 @@ static void make_job(struct run *run, const struct planned *p, enum pass pass, u
 		.samples = run->plan.policy.samples,
 		.repeats = config->profile == PROFILE_QUICK ? 1 : 3,
 		.pinned = !config->no_pin,
+		.huge_pages = !config->small_pages,
 		.memory_limit = run->plan.memory_limit > 0
 		                        ? (size_t)run->plan.memory_limit + PROGRAM_BYTES
 		                        : 0,

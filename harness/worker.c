@@ -135,6 +135,8 @@ static bool set_up(struct worker *w, struct remote *remote)
 	                      : arena_create(&w->arena, layer_room(&plan, cell));
 	if (!created)
 		return worker_end(w, STATUS_OOM, "%s", w->arena.message);
+	if (w->job->huge_pages && w->job->pass == PASS_TIME && !engine)
+		arena_huge_pages(&w->arena);
 	w->arena.fail_at = w->job->fail_alloc;
 	const struct kern *kern = cell->isa[0] ? attn_kern(cell->isa) : attn_kern_best();
 	if (!layer_create(&w->layer, cell, &plan, kern, w->team, &w->arena))

@@ -20,6 +20,8 @@
 
 #define LANES (QV * VL)
 #define INLINE static inline __attribute__((always_inline))
+/* Of loops with constant bounds alone, for clang unrolls no others: a smaller
+ * number of rows, known once the function is inlined, ends them by a break. */
 #define UNROLL _Pragma("GCC unroll 16")
 
 _Static_assert(LANES <= KERN_MAX_LANES && BLOCK <= KERN_MAX_BLOCK && BLOCK % KR == 0, "tile");
@@ -184,7 +186,7 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 {
 	vf a[DR][QV];
 
-	UNROLL for (size_t c = 0; c < dr; c++)
+	UNROLL for (size_t c = 0; c < DR; c++)
 		UNROLL for (size_t u = 0; u < QV; u++)
 			a[c][u] = v_set1(0);
 	for (size_t j = 0; j < n; j++) {
@@ -192,13 +194,17 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 		v_prefetch_far(fetch + j * step);
 		UNROLL for (size_t u = 0; u < QV; u++)
 			pj[u] = v_load(p + j * LANES + u * VL);
-		UNROLL for (size_t c = 0; c < dr; c++) {
+		UNROLL for (size_t c = 0; c < DR; c++) {
+			if (c >= dr)
+				break;
 			vf vc = v_set1(v[j * ldv + c]);
 			UNROLL for (size_t u = 0; u < QV; u++)
 				a[c][u] = v_fma(vc, pj[u], a[c][u]);
 		}
 	}
-	UNROLL for (size_t c = 0; c < dr; c++) {
+	UNROLL for (size_t c = 0; c < DR; c++) {
+		if (c >= dr)
+			break;
 		UNROLL for (size_t u = 0; u < QV; u++) {
 			float *at = acc + c * LANES + u * VL;
 			v_store(at, v_fma(v_load(at), alpha[u], a[c][u]));
@@ -410,15 +416,20 @@ INLINE void gather_panel(float *out, const float *v, size_t ldv, const uint32_t 
 {
 	vf acc[4];
 
-	UNROLL for (size_t u = 0; u < nv; u++)
+	UNROLL for (size_t u = 0; u < 4; u++)
 		acc[u] = v_set1(0);
 	for (size_t i = 0; i < n; i++) {
 		const float *row = v + index[i] * ldv;
 		vf w = v_set1(weight[i]);
-		UNROLL for (size_t u = 0; u < nv; u++)
+		UNROLL for (size_t u = 0; u < 4; u++) {
+			if (u >= nv)
+				break;
 			acc[u] = v_fma(w, part ? v_load_part(row, part) : v_load(row + u * VL), acc[u]);
+		}
 	}
-	UNROLL for (size_t u = 0; u < nv; u++) {
+	UNROLL for (size_t u = 0; u < 4; u++) {
+		if (u >= nv)
+			break;
 		if (part)
 			v_store_part(out, acc[u], part);
 		else
@@ -457,35 +468,50 @@ struct product {
 enum { WIDE = 8 };
 _Static_assert(WIDE <= MR * NV, "accumulators");
 
-/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats.
- * With `down`, columns of a lie side by side, rsa = 1: one address serves all rows. */
+/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats. */
 INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, const size_t nv,
-                     size_t part, const bool down)
+                     size_t part)
 {
 	float *c = x->c + i0 * x->ldc + j0;
 	const float *a = x->a + i0 * x->rsa, *b = x->b + j0;
-	size_t ldc = x->ldc, rsa = down ? 1 : x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	ptrdiff_t back = (ptrdiff_t)((mr - 1) * rsa) - (ptrdiff_t)csa;
 	const char *fetch = x->fetch[turn];
 	size_t step = x->step[turn];
 	vf acc[MR * NV];
 
 	x->fetch[turn] += k * step;
-	UNROLL for (size_t i = 0; i < mr * nv; i++)
+	UNROLL for (size_t i = 0; i < MR * NV; i++)
 		acc[i] = v_set1(0);
-	for (size_t l = 0; l < k; l++) {
+	/* One pointer walks down the rows and back: eight would not fit the registers. */
+	for (size_t l = 0; l < k; l++, a -= back, b += ldb) {
 		vf bl[WIDE];
 		v_prefetch_far(fetch + l * step);
-		UNROLL for (size_t u = 0; u < nv; u++)
-			bl[u] = part && u == nv - 1 ? v_load_part(b + l * ldb + u * VL, part)
-			                            : v_load(b + l * ldb + u * VL);
-		UNROLL for (size_t i = 0; i < mr; i++) {
-			vf ai = v_set1(a[i * rsa + l * csa]);
-			UNROLL for (size_t u = 0; u < nv; u++)
+		UNROLL for (size_t u = 0; u < WIDE; u++) {
+			if (u >= nv)
+				break;
+			bl[u] = part && u == nv - 1 ? v_load_part(b + u * VL, part)
+			                            : v_load(b + u * VL);
+		}
+		UNROLL for (size_t i = 0; i < MR; i++) {
+			if (i >= mr)
+				break;
+			vf ai = v_set1(*a);
+			if (i + 1 < mr)
+				a += rsa;
+			UNROLL for (size_t u = 0; u < WIDE; u++) {
+				if (u >= nv)
+					break;
 				acc[i * nv + u] = v_fma(ai, bl[u], acc[i * nv + u]);
+			}
 		}
 	}
-	UNROLL for (size_t i = 0; i < mr; i++) {
-		UNROLL for (size_t u = 0; u < nv; u++) {
+	UNROLL for (size_t i = 0; i < MR; i++) {
+		if (i >= mr)
+			break;
+		UNROLL for (size_t u = 0; u < WIDE; u++) {
+			if (u >= nv)
+				break;
 			float *to = c + i * ldc + u * VL;
 			bool partial = part && u == nv - 1;
 			vf sum = acc[i * nv + u];
@@ -500,46 +526,14 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 }
 
 /* All rows of one column panel of nv vectors. */
-INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part, const bool down)
+INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part)
 {
 	size_t i = 0;
 
 	for (; i + MR <= m; i += MR)
-		mm_micro(x, i, j, MR, nv, part, down);
+		mm_micro(x, i, j, MR, nv, part);
 	for (; i < m; i++)
-		mm_micro(x, i, j, 1, nv, part, down);
-}
-
-/* The columns from j on. */
-INLINE void mm_panels(struct product *x, size_t m, size_t n, size_t j, const bool down)
-{
-	for (; j + NV * VL <= n; j += NV * VL)
-		mm_panel(x, m, j, NV, 0, down);
-	for (; j + VL <= n; j += VL)
-		mm_panel(x, m, j, 1, 0, down);
-	if (j < n)
-		mm_panel(x, m, j, 1, n - j, down);
-}
-
-/* Functions of their own, and a copy of their own: within one function gcc spills the
- * addresses of both, and what is known elsewhere it loads again and again. */
-static __attribute__((noinline)) void mm_down(const struct product *given, size_t m, size_t n)
-{
-	struct product x = *given;
-
-	mm_panels(&x, m, n, 0, true);
-}
-
-static __attribute__((noinline)) void mm_across(const struct product *given, size_t m, size_t n)
-{
-	struct product x = *given;
-	size_t j = 0;
-
-	for (; m == 1 && j + WIDE * VL <= n; j += WIDE * VL)
-		mm_micro(&x, 0, j, 1, WIDE, 0, false);
-	for (; m == 1 && j + WIDE / 2 * VL <= n; j += WIDE / 2 * VL)
-		mm_micro(&x, 0, j, 1, WIDE / 2, 0, false);
-	mm_panels(&x, m, n, j, false);
+		mm_micro(x, i, j, 1, nv, part);
 }
 
 static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
@@ -548,17 +542,23 @@ static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t cs
 {
 	struct product x = { .c = c, .a = a, .b = b, .ldc = ldc, .rsa = rsa, .csa = csa, .ldb = ldb,
 		             .k = k, .accumulate = accumulate };
-	size_t steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
+	size_t j = 0, steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
 
 	for (size_t u = 0; u < 2; u++) {
 		size_t step = steps ? fetch->bytes[u] / steps : 0;
 		x.fetch[u] = fetch->bytes[u] ? fetch->from[u] : (const void *)b;
 		x.step[u] = step < 64 ? step : 64;
 	}
-	if (rsa == 1 && m >= MR)
-		mm_down(&x, m, n);
-	else
-		mm_across(&x, m, n);
+	for (; m == 1 && j + WIDE * VL <= n; j += WIDE * VL)
+		mm_micro(&x, 0, j, 1, WIDE, 0);
+	for (; m == 1 && j + WIDE / 2 * VL <= n; j += WIDE / 2 * VL)
+		mm_micro(&x, 0, j, 1, WIDE / 2, 0);
+	for (; j + NV * VL <= n; j += NV * VL)
+		mm_panel(&x, m, j, NV, 0);
+	for (; j + VL <= n; j += VL)
+		mm_panel(&x, m, j, 1, 0);
+	if (j < n)
+		mm_panel(&x, m, j, 1, n - j);
 }
 
 static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,

@@ -781,6 +781,17 @@ static void row_elu1(float *y, const float *x, size_t n)
 		v_store_part(y + i, elu1(v_load_part(x + i, n - i)), n - i);
 }
 
+static void row_affine(float *y, const float *x, float a, float b, size_t n)
+{
+	vf f = v_set1(a), shift = v_set1(b);
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_fma(f, v_load(x + i), shift));
+	if (i < n)
+		v_store_part(y + i, v_fma(f, v_load_part(x + i, n - i), shift), n - i);
+}
+
 static void row_relu(float *y, const float *x, float a, float b, size_t n)
 {
 	vf f = v_set1(a), shift = v_set1(b), zero = v_set1(0);
@@ -945,6 +956,7 @@ const struct kern TABLE = {
 	.scale = row_scale,
 	.exp_shift = row_exp_shift,
 	.elu1 = row_elu1,
+	.affine = row_affine,
 	.relu = row_relu,
 	.raise = row_raise,
 	.mul = row_mul,

@@ -138,6 +138,11 @@ static void test_elementwise(void **state)
 			double v = (double)x.x[i], want = v > 0 ? v + 1 : exp(v);
 			assert_near((double)z.x[i], want, (EXP_ERROR + 2 * fabs(v) * UNIT) * want, "elu1", n);
 		}
+		kern->affine(z.x, x.x, a, shift, n);
+		for (size_t i = 0; i < n; i++) {
+			double p = (double)a * (double)x.x[i], want = p + (double)shift;
+			assert_near((double)z.x[i], want, UNIT * (fabs(p) + fabs(want)), "affine", n);
+		}
 		kern->relu(z.x, x.x, a, shift, n);
 		for (size_t i = 0; i < n; i++) {
 			double p = (double)a * fmax((double)x.x[i], 0), want = p + (double)shift;
@@ -613,7 +618,7 @@ static const struct {
 	CMUnitTestFunction run;
 } cases[] = {
 	{ "table", test_table },       { "sum dot max", test_sums },
-	{ "axpy scale exp_shift elu1 relu raise mul div", test_elementwise },
+	{ "axpy scale exp_shift elu1 affine relu raise mul div", test_elementwise },
 	{ "exp corners", test_exp_corners }, { "pairs", test_pairs },
 	{ "sincos", test_sincos }, { "mm", test_mm },
 	{ "rows", test_rows },           { "transpose", test_transpose }, { "tile", test_tile },

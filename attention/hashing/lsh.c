@@ -273,22 +273,16 @@ static void meet(struct work *w, size_t round, const uint32_t *query, size_t row
 	tile_bits(&w->rows.t, keys->k, d, keys->v, d_v, n, w->bits, NULL);
 }
 
-/* While the tile at place `at` of a round's order attends: its next tile's queries
- * and results, and a tile's share of the next chunk's keys and values. */
-static void ask_ahead(const struct work *w, size_t round, size_t at, bool late)
+/* Of x the next tile's rows, after place `at`, of y a tile's share of the next chunk's. */
+static void ask_ahead(const struct work *w, size_t round, size_t at, const float *x, size_t ldx,
+                      const float *y, size_t ldy, size_t cols)
 {
-	const struct attn_call *c = w->call;
-	size_t n = c->shape->n_k, lanes = c->kern->lanes, d = c->shape->d, d_v = c->shape->d_v;
+	size_t n = w->call->shape->n_k, lanes = w->call->kern->lanes;
+	size_t tile = least(at + lanes, n), chunk = least(at + (size_t)w->call->arg[CHUNK], n);
 	const uint32_t *order = w->order + round * n;
-	size_t tile = least(at + lanes, n), chunk = least(at + (size_t)c->arg[CHUNK], n);
 
-	if (late) {
-		rows_ask(c->out, c->ldo, d_v, order + tile, least(lanes, n - tile));
-		rows_ask(c->v, c->ldv, d_v, order + chunk, least(lanes, n - chunk));
-	} else {
-		rows_ask(c->q, c->ldq, d, order + tile, least(lanes, n - tile));
-		rows_ask(c->k, c->ldk, d, order + chunk, least(lanes, n - chunk));
-	}
+	rows_ask(x, ldx, cols, order + tile, least(lanes, n - tile));
+	rows_ask(y, ldy, cols, order + chunk, least(lanes, n - chunk));
 }
 
 /* Queries of chunk `id`, tile by tile. */
@@ -308,15 +302,15 @@ static void run_chunk(struct work *w, size_t round, size_t id)
 	load_chunk(w, round, id, own);
 	for (size_t i = 0; i < own->count; i += lanes) {
 		const uint32_t *query = own->token + i;
-		size_t rows = least(lanes, own->count - i);
+		size_t rows = least(lanes, own->count - i), at = id * (size_t)c->arg[CHUNK] + i;
 		mark_seen(w, round, query, rows, false);
 		rows_load(&w->rows, query, rows);
 		if (round > 0)
 			rows_resume(&w->rows, query, w->lse);
-		ask_ahead(w, round, id * (size_t)c->arg[CHUNK] + i, false);
+		ask_ahead(w, round, at, c->q, c->ldq, c->k, c->ldk, c->shape->d);
 		if (nc > 1)
 			meet(w, round, query, rows, previous, SIZE_MAX);
-		ask_ahead(w, round, id * (size_t)c->arg[CHUNK] + i, true);
+		ask_ahead(w, round, at, c->out, c->ldo, c->v, c->ldv, c->shape->d_v);
 		meet(w, round, query, rows, own, i);
 		rows_store(&w->rows, query, w->lse);
 		mark_seen(w, round, query, rows, true);

@@ -165,6 +165,8 @@ struct kern {
 	/* y = exp(x - shift), y may be x; returns the sum of y. */
 	float (*exp_shift)(float *y, const float *x, float shift, size_t n);
 	void (*elu1)(float *y, const float *x, size_t n); /* elu(x) + 1; y may be x */
+	/* y = a x + b; y may be x. */
+	void (*affine)(float *y, const float *x, float a, float b, size_t n);
 	/* y = a max(x, 0) + b; y may be x. */
 	void (*relu)(float *y, const float *x, float a, float b, size_t n);
 	void (*raise)(float *y, const float *x, size_t n); /* y = max(x, y) */

@@ -330,6 +330,12 @@ static void elu1(float *y, const float *x, size_t n)
 		y[i] = x[i] > 0 ? x[i] + 1 : expf(x[i]);
 }
 
+static void affine(float *y, const float *x, float a, float b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = a * x[i] + b;
+}
+
 static void relu(float *y, const float *x, float a, float b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -402,6 +408,7 @@ const struct kern kern_scalar = {
 	.scale = scale,
 	.exp_shift = exp_shift,
 	.elu1 = elu1,
+	.affine = affine,
 	.relu = relu,
 	.raise = raise_to,
 	.mul = mul,

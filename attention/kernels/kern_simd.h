@@ -468,14 +468,13 @@ struct product {
 enum { WIDE = 8 };
 _Static_assert(WIDE <= MR * NV, "accumulators");
 
-/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats.
- * With `down`, columns of a lie side by side, rsa = 1: one address serves all rows. */
+/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats. */
 INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, const size_t nv,
-                     size_t part, const bool down)
+                     size_t part)
 {
 	float *c = x->c + i0 * x->ldc + j0;
 	const float *a = x->a + i0 * x->rsa, *b = x->b + j0;
-	size_t ldc = x->ldc, rsa = down ? 1 : x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
 	ptrdiff_t back = (ptrdiff_t)((mr - 1) * rsa) - (ptrdiff_t)csa;
 	const char *fetch = x->fetch[turn];
 	size_t step = x->step[turn];
@@ -527,46 +526,14 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 }
 
 /* All rows of one column panel of nv vectors. */
-INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part, const bool down)
+INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part)
 {
 	size_t i = 0;
 
 	for (; i + MR <= m; i += MR)
-		mm_micro(x, i, j, MR, nv, part, down);
+		mm_micro(x, i, j, MR, nv, part);
 	for (; i < m; i++)
-		mm_micro(x, i, j, 1, nv, part, down);
-}
-
-/* The columns from j on. */
-INLINE void mm_panels(struct product *x, size_t m, size_t n, size_t j, const bool down)
-{
-	for (; j + NV * VL <= n; j += NV * VL)
-		mm_panel(x, m, j, NV, 0, down);
-	for (; j + VL <= n; j += VL)
-		mm_panel(x, m, j, 1, 0, down);
-	if (j < n)
-		mm_panel(x, m, j, 1, n - j, down);
-}
-
-/* Functions of their own, and a copy of their own: within one function gcc spills the
- * addresses of both, and what is known elsewhere it loads again and again. */
-static __attribute__((noinline)) void mm_down(const struct product *given, size_t m, size_t n)
-{
-	struct product x = *given;
-
-	mm_panels(&x, m, n, 0, true);
-}
-
-static __attribute__((noinline)) void mm_across(const struct product *given, size_t m, size_t n)
-{
-	struct product x = *given;
-	size_t j = 0;
-
-	for (; m == 1 && j + WIDE * VL <= n; j += WIDE * VL)
-		mm_micro(&x, 0, j, 1, WIDE, 0, false);
-	for (; m == 1 && j + WIDE / 2 * VL <= n; j += WIDE / 2 * VL)
-		mm_micro(&x, 0, j, 1, WIDE / 2, 0, false);
-	mm_panels(&x, m, n, j, false);
+		mm_micro(x, i, j, 1, nv, part);
 }
 
 static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
@@ -575,17 +542,23 @@ static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t cs
 {
 	struct product x = { .c = c, .a = a, .b = b, .ldc = ldc, .rsa = rsa, .csa = csa, .ldb = ldb,
 		             .k = k, .accumulate = accumulate };
-	size_t steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
+	size_t j = 0, steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
 
 	for (size_t u = 0; u < 2; u++) {
 		size_t step = steps ? fetch->bytes[u] / steps : 0;
 		x.fetch[u] = fetch->bytes[u] ? fetch->from[u] : (const void *)b;
 		x.step[u] = step < 64 ? step : 64;
 	}
-	if (rsa == 1 && m >= MR)
-		mm_down(&x, m, n);
-	else
-		mm_across(&x, m, n);
+	for (; m == 1 && j + WIDE * VL <= n; j += WIDE * VL)
+		mm_micro(&x, 0, j, 1, WIDE, 0);
+	for (; m == 1 && j + WIDE / 2 * VL <= n; j += WIDE / 2 * VL)
+		mm_micro(&x, 0, j, 1, WIDE / 2, 0);
+	for (; j + NV * VL <= n; j += NV * VL)
+		mm_panel(&x, m, j, NV, 0);
+	for (; j + VL <= n; j += VL)
+		mm_panel(&x, m, j, 1, 0);
+	if (j < n)
+		mm_panel(&x, m, j, 1, n - j);
 }
 
 static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
@@ -808,6 +781,17 @@ static void row_elu1(float *y, const float *x, size_t n)
 		v_store_part(y + i, elu1(v_load_part(x + i, n - i)), n - i);
 }
 
+static void row_affine(float *y, const float *x, float a, float b, size_t n)
+{
+	vf f = v_set1(a), shift = v_set1(b);
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_fma(f, v_load(x + i), shift));
+	if (i < n)
+		v_store_part(y + i, v_fma(f, v_load_part(x + i, n - i), shift), n - i);
+}
+
 static void row_relu(float *y, const float *x, float a, float b, size_t n)
 {
 	vf f = v_set1(a), shift = v_set1(b), zero = v_set1(0);
@@ -972,6 +956,7 @@ const struct kern TABLE = {
 	.scale = row_scale,
 	.exp_shift = row_exp_shift,
 	.elu1 = row_elu1,
+	.affine = row_affine,
 	.relu = row_relu,
 	.raise = row_raise,
 	.mul = row_mul,

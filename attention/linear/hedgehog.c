@@ -14,8 +14,6 @@
 #include "../engine/feature.h"
 #include "../oracle/oracle.h"
 
-#include <string.h>
-
 enum { FORM, EPS, CHUNK };
 enum { EXP, SOFTMAX };
 
@@ -49,14 +47,11 @@ static void exponents(const struct attn_call *c, const float *x, size_t ldx, siz
 		            false);
 	for (size_t r = 0; r < rows; r++) {
 		float *ur = u + r * ldu;
-		if (!learned) {
-			memcpy(ur, x + r * ldx, d * sizeof *ur);
-			c->kern->scale(ur, root, d);
-		}
+		if (!learned)
+			c->kern->affine(ur, x + r * ldx, root, 0, d);
 		if (b)
 			c->kern->axpy(ur, 1, b, d);
-		memcpy(ur + d, ur, d * sizeof *ur);
-		c->kern->scale(ur + d, -1, d);
+		c->kern->affine(ur + d, ur, -1, 0, d);
 	}
 }
 

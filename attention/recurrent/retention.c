@@ -39,10 +39,8 @@ static void query(const struct attn_call *c, const float *x, size_t ldx, size_t 
                   float *y, size_t ldy)
 {
 	(void)pos;
-	for (size_t r = 0; r < rows; r++) {
-		memcpy(y + r * ldy, x + r * ldx, c->shape->d * sizeof *y);
-		c->kern->scale(y + r * ldy, c->shape->scale, c->shape->d);
-	}
+	for (size_t r = 0; r < rows; r++)
+		c->kern->affine(y + r * ldy, x + r * ldx, c->shape->scale, 0, c->shape->d);
 }
 
 static void key(const struct attn_call *c, const float *x, size_t ldx, size_t rows, size_t pos,

@@ -267,15 +267,16 @@ static bool run_once(struct worker *w)
 		return remote_prepare(w, &ns) && remote_batch(w, 1) >= 0 && remote_verify(w) &&
 		       worker_check(w);
 	}
-	layer_each_work(l, arena_poison);
-	arena_poison(&w->arena, l->out);
-	layer_prepare(l);
-	layer_fill(l);
 	if (!worker_count(w))
 		return false;
+	layer_each_work(l, arena_poison);
+	arena_poison(&w->arena, l->out);
 	worker_stage(w, "the call");
+	layer_prepare(l);
+	layer_fill(l);
 	layer_run(l);
 	worker_counted(w);
+	worker_own_stage(w, "checks");
 	return worker_check(w);
 }
 
@@ -289,15 +290,15 @@ static bool look(struct worker *w)
 	in.q = l->q;
 	in.k = l->k;
 	in.v = l->v;
-	worker_stage(w, "exact attention in double");
+	worker_own_stage(w, "exact attention in double");
 	const char *why = reference_get(&ref, &in, w->input_hash, w->job->cache_dir, w->team);
 	if (why)
 		return worker_end(w, STATUS_OOM, "%s", why);
 	bool ok = measure_exact(w, &in, &ref) && measure_task(w);
-	worker_stage(w, "the weights that it implies");
+	worker_own_stage(w, "the weights that it implies");
 	if (ok && !w->remote)
 		weights_measure(w);
-	worker_stage(w, "its definition in double");
+	worker_own_stage(w, "its definition in double");
 	ok = ok && measure_impl(w, ref.logit_max);
 	reference_free(&ref);
 	return ok;

@@ -60,6 +60,12 @@ static bool create(struct arena *a, size_t capacity, bool shared)
 	return true;
 }
 
+void arena_huge_pages(struct arena *a)
+{
+	/* A kernel without them says no, and that is that. */
+	madvise(a->base, a->capacity, MADV_HUGEPAGE);
+}
+
 bool arena_create(struct arena *a, size_t capacity)
 {
 	return create(a, capacity, false);

@@ -53,6 +53,10 @@ size_t arena_room(size_t bytes);
 bool arena_create(struct arena *arena, size_t capacity);
 /* The same in a file in memory that has no name: map begins at its offset 0. */
 bool arena_create_shared(struct arena *arena, size_t capacity);
+
+/* Asks for huge pages, before anything is written: with pages of 4 KiB, whoever
+ * streams many megabytes waits for the page walk as much as for memory. */
+void arena_huge_pages(struct arena *arena);
 void arena_destroy(struct arena *arena);
 
 /* ARENA_ALIGN-aligned, or NULL and a message. What it holds is not defined; a

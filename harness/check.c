@@ -180,6 +180,32 @@ static void check_cells(struct checking *c)
 	      lacking ? ", the first " : "", lacking ? c->first : "");
 }
 
+/* What was declared is what was given; and where that is far above what the
+ * kernel's account resolves, the process grew by as much. */
+static void check_accounts(struct checking *c)
+{
+	size_t declared = 0, differ = 0, large = 0, off = 0;
+	const char *first = "";
+
+	for (size_t i = 0; i < c->results.n; i++) {
+		const struct result *r = &c->results.v[i];
+		int64_t model = r->memory.ws_model_bytes, tracked = r->memory.ws_tracked_bytes;
+		struct memory_check memory = check_memory(r);
+		bool both = model != NA_INT && tracked != NA_INT;
+		bool wrong = (both && model != tracked) || (memory.large && (memory.leaks || memory.falls_short));
+		declared += both;
+		differ += both && model != tracked;
+		large += memory.large;
+		off += memory.large && (memory.leaks || memory.falls_short);
+		if (wrong && !*first)
+			first = r->key.cell_id;
+	}
+	claim(&c->claims, differ == 0, "work space", "%zu of %zu cells were given other than they declared%s%s", differ,
+	      declared, *first ? ", the first off " : "", first);
+	claim(&c->claims, off == 0, "memory", "%zu of the %zu cells above 20 times the resolution grew by another amount, "
+	      "beyond the error bar%s%s", off, large, *first ? ", the first off " : "", first);
+}
+
 static size_t line_of(const char *text, size_t at)
 {
 	size_t line = 1;
@@ -226,6 +252,7 @@ bool check_verb(const struct config *config, size_t *failures, struct text *out,
 	}
 	if (c.rows) {
 		check_cells(&c);
+		check_accounts(&c);
 		if (c.complete)
 			check_summary(&c);
 	}

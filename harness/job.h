@@ -39,10 +39,12 @@ struct job {
 	uint64_t calls;       /* calls a sample; 0: calibrate and report */
 	unsigned samples;     /* wanted samples; 0: choose (method: 5..15, <= 100 ms) */
 	unsigned repeats;     /* PASS_MEMORY: fresh workers, of which the median; 0: 3 */
-	double timeout_s;     /* 0: 30 s; there always is one */
+	double timeout_s;     /* for calls and what prepares them; 0: 30 s */
+	double own_s;         /* for what the harness does around them; 0: 60 s */
 	size_t memory_limit;  /* kill when RSS grows beyond; 0: none */
 	unsigned cpus[JOB_THREADS]; /* cpus[0 .. cell.threads): logical CPU of each rank */
 	bool pinned;
+	bool huge_pages;      /* PASS_TIME: tensors and work space in huge pages where the kernel has them */
 	size_t scrub_bytes;   /* CACHE_COLD: size of the scrub buffer */
 	/* Where generated inputs and exact results are kept for the next worker; a
 	 * directory that exists, best in memory, the caller's to remove. "": none. */
@@ -98,7 +100,7 @@ struct outcome {
 	/* Any pass: as planned, summed over batch and heads. */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	int64_t io_bytes;
-	int64_t state_bytes;  /* decoding: what is kept of the tokens, all heads */
+	int64_t state_bytes;  /* what decoding keeps of the tokens, all heads; -1: nothing known */
 };
 
 /* Runs one job in a fresh process (fork and exec of this program; several, one

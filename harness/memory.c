@@ -196,7 +196,7 @@ bool pass_memory(struct worker *w)
 	if (w->remote)
 		return measure_engine(w);
 
-	worker_stage(w, "the buffers of BLAS");
+	worker_own_stage(w, "the buffers of BLAS");
 	malloc_trim(0);
 	out->blas_bytes = fill_blas(w);
 	if (!worker_count(w))

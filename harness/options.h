@@ -75,7 +75,7 @@ struct config {
 	double margin;      /* of a verdict, share */
 	double seconds;     /* a ceiling, 0: default */
 	double order_seed;
-	bool no_pin;
+	bool no_pin, small_pages;
 	bool accuracy_only, no_accuracy;
 	char *cpus, *baseline, *name;
 

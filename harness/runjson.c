@@ -167,16 +167,17 @@ static json_t *sweep_json(const struct config *config)
 	                 text_or_null(text));
 }
 
-static json_t *policy_json(const struct plan *plan)
+static json_t *policy_json(const struct plan *plan, const struct config *config)
 {
 	json_t *looks = json_array();
 
 	for (size_t i = 0; i < plan->policy.n_looks; i++)
 		json_array_append_new(looks, json_integer(plan->policy.look[i]));
-	return json_pack("{s:o s:o s:i s:I s:o}", "looks", looks, "target",
+	return json_pack("{s:o s:o s:i s:I s:o s:b}", "looks", looks, "target",
 	                 plan->policy.target > 0 ? json_real(plan->policy.target) : json_null(), "samples",
 	                 (int)plan->policy.samples, "order_seed", (json_int_t)plan->order_seed,
-	                 "memory_limit_bytes", int_or_null(plan->memory_limit));
+	                 "memory_limit_bytes", int_or_null(plan->memory_limit),
+	                 "huge_pages", !config->small_pages);
 }
 
 /* Cells by status; those without a row yet are "open". */
@@ -248,7 +249,7 @@ bool runjson_write(const char *dir, const struct run_record *record, const struc
 		"start", record->session[0].start, "end", text_or_null(now->end),
 		"sessions", sessions_json(record), "plan_hash", record->plan_hash,
 		"argv", argv_json(f->argv), "config", config_json(f->config), "sweep", sweep_json(f->config),
-		"policy", policy_json(f->plan), "counts", counts_json(f), "build", build_json(f),
+		"policy", policy_json(f->plan, f->config), "counts", counts_json(f), "build", build_json(f),
 		"machine", machine_json(f), "topology", topology_json(f), "blas", blas_json(),
 		"timing", clock_json(f), "sensors", record_sensors(), "environment", record_environment());
 

@@ -302,7 +302,7 @@ bool show_results(const struct results *results, const struct config *config,
 	varying_find(results, &t.varying);
 	for (size_t i = 0; i < results->n; i++) {
 		t.timed |= results->v[i].n_rounds || results->v[i].memory.ws_tracked_bytes != NA_INT;
-		t.states |= results->v[i].state_bytes != NA_INT;
+		t.states |= results->v[i].state_bytes != NA_INT && !strcmp(results->v[i].key.mode, cell_mode_names[MODE_DECODE]);
 		t.errors |= !isnan(results->v[i].accuracy.err_exact_rel_fro);
 		t.tasks |= !isnan(results->v[i].accuracy.task_accuracy);
 	}

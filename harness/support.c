@@ -88,3 +88,15 @@ bool cell_predict(const struct cell *cell, struct cell_cost *cost, const char **
 		cost->peak_bytes = SIZE_MAX;
 	return true;
 }
+
+int64_t cell_state_bytes(const struct cell *cell)
+{
+	struct cell decode = *cell;
+	struct layer_plan p;
+
+	if (cell->mode == MODE_FORWARD && (!cell->causal || cell->n_q != cell->n_k || engine_info(cell->variant)))
+		return -1;
+	decode.mode = MODE_DECODE;
+	decode.n_q = 1;
+	return layer_plan(&decode, &p) ? -1 : (int64_t)p.kept;
+}

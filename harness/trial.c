@@ -41,7 +41,7 @@ bool trial_begin(struct trial *t, const struct config *config, const char *varia
                  char *error)
 {
 	*t = (struct trial){ .job = { .pass = PASS_TIME, .pinned = !config->no_pin,
-	                              .samples = config->samples, .timeout_s = config->timeout_s } };
+	                              .huge_pages = !config->small_pages, .samples = config->samples, .timeout_s = config->timeout_s } };
 	if (!pick_cell(config, variant, n, &t->job.cell, error) || !(t->topo = topo_load(error)))
 		return false;
 	topo_info(t->topo, &t->topology);

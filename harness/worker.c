@@ -35,12 +35,22 @@ bool worker_end(struct worker *w, enum status status, const char *format, ...)
 	return false;
 }
 
+static void tell(struct worker *w, const char *name, bool own)
+{
+	struct wire_stage stage = { .own = own };
+
+	snprintf(stage.name, sizeof stage.name, "%s", name);
+	frame_write(w->out_fd, WIRE_STAGE, &stage, sizeof stage);
+}
+
 void worker_stage(struct worker *w, const char *stage)
 {
-	char text[WIRE_STAGE_MAX] = "";
+	tell(w, stage, false);
+}
 
-	snprintf(text, sizeof text, "%s", stage);
-	frame_write(w->out_fd, WIRE_STAGE, text, sizeof text);
+void worker_own_stage(struct worker *w, const char *stage)
+{
+	tell(w, stage, true);
 }
 
 bool worker_check(struct worker *w)
@@ -144,11 +154,10 @@ static bool set_up(struct worker *w, struct remote *remote)
 	w->out->pairs_executed = plan.pairs;
 	w->out->bytes_model = plan.bytes;
 	w->out->io_bytes = (int64_t)plan.call_io;
-	if (cell->mode == MODE_DECODE)
-		w->out->state_bytes = (int64_t)plan.kept;
+	w->out->state_bytes = cell_state_bytes(cell);
 	w->out->ws_model_bytes = (int64_t)plan.work;
 
-	worker_stage(w, "start");
+	worker_own_stage(w, "start");
 	attn_blas_threads(1);
 	w->team = team_create(cell->threads, w->job->pinned ? w->job->cpus : NULL, &why);
 	if (!w->team)
@@ -160,6 +169,8 @@ static bool set_up(struct worker *w, struct remote *remote)
 	                      : arena_create(&w->arena, layer_room(&plan, cell));
 	if (!created)
 		return worker_end(w, STATUS_OOM, "%s", w->arena.message);
+	if (w->job->huge_pages && w->job->pass == PASS_TIME && !engine)
+		arena_huge_pages(&w->arena);
 	w->arena.fail_at = w->job->fail_alloc;
 	const struct kern *kern = cell->isa[0] ? attn_kern(cell->isa) : attn_kern_best();
 	if (!layer_create(&w->layer, cell, &plan, kern, w->team, &w->arena))
@@ -167,11 +178,14 @@ static bool set_up(struct worker *w, struct remote *remote)
 	w->out->ws_tracked_bytes = (int64_t)(w->arena.peak - plan.io);
 	if (engine) /* what it works in is its own */
 		w->out->ws_model_bytes = w->out->ws_tracked_bytes = -1;
-	worker_stage(w, "inputs");
+	worker_own_stage(w, "inputs");
 	if (!inputs_fill(&w->layer, w->job->cache_dir, error))
 		return worker_end(w, STATUS_UNSUPPORTED, "%s", error);
 	w->input_hash = layer_hash_inputs(&w->layer);
-	return engine ? remote_open(w, remote) : warm_blas(w);
+	if (engine)
+		return remote_open(w, remote);
+	worker_own_stage(w, "a product by BLAS");
+	return warm_blas(w);
 }
 
 static void run(struct worker *w)

@@ -23,8 +23,10 @@ struct worker {
 __attribute__((format(printf, 3, 4)))
 bool worker_end(struct worker *w, enum status status, const char *format, ...);
 
-/* Tells the parent what comes next, for its message should this be the last. */
+/* Tells the parent what comes next, for its message should this be the last:
+ * calls of the variant, or work of the harness itself. Each has its own limit. */
 void worker_stage(struct worker *w, const char *stage);
+void worker_own_stage(struct worker *w, const char *stage);
 
 /* Each runs the layer and fills its part of the outcome. False: it ended. */
 bool pass_time(struct worker *w);

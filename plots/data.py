@@ -100,6 +100,11 @@ class Series:
         """The measured row at length n, or None."""
         return self._by_length.get(n)
 
+    def timed(self, n):
+        """Whether there is a time at length n: in a run of errors alone there is none."""
+        row = self.at(n)
+        return row is not None and bool(np.isfinite(row["time_median_ns"]))
+
     @cached_property
     def _ids(self):
         out = {}
@@ -171,12 +176,14 @@ class Group:
 
     def chance(self, n):
         """Accuracy at length n of a guess at the task; NaN where there is no task."""
-        return float(self.cells.loc[self.cells["n"] == n, "task_chance"].median())
+        given = self.cells.loc[self.cells["n"] == n, "task_chance"].dropna()
+        return float(given.median()) if len(given) else np.nan
 
     @property
     def entropy(self):
-        """(lowest, highest) entropy ratio of exact attention, or None."""
-        values = self.cells["entropy_ratio"].dropna()
+        """(lowest, highest) entropy ratio of exact attention over lengths and seeds, or None. The median over
+        variants leaves out the few that take keys from queries, for which it is another one."""
+        values = self.cells.groupby(["n", "seed"])["entropy_ratio"].median().dropna()
         return (values.min(), values.max()) if len(values) else None
 
     @property
@@ -290,8 +297,9 @@ def _check(cells, path):
 
 
 def _check_times(cells, path):
-    """An ok row without a time is not a measurement; a time of 0 is none either."""
-    bad = (cells["status"] == "ok") & ~(cells["time_median_ns"] > 0)
+    """An ok row without a time is not a measurement, unless only errors were; a time of 0 is none either."""
+    errors = cells["time_median_ns"].isna() & ~(cells["rounds"] > 0) & cells["err_exact_rel_fro"].notna()
+    bad = (cells["status"] == "ok") & ~(cells["time_median_ns"] > 0) & ~errors
     if bad.any():
         raise DataError(f"{path}:{int(np.argmax(bad)) + 2}: status ok, but time_median_ns is "
                         f"{cells['time_median_ns'][int(np.argmax(bad))]}; an ok row has a time above 0.")

@@ -46,6 +46,8 @@ MEMORY = Quantity("memory", "Peak workspace against sequence length",
 ERROR = Quantity("error", "Error against sequence length",
                  "relative error, ‖X − Y‖ / ‖Y‖ [1]", "err_exact_rel_fro", (), 1.0,
                  decimal_ticks, plain, False)
+WORK = Quantity("work", "Operations against sequence length", "operations of one forward pass [GFLOP]",
+                "flops_executed", (), 1e-9, decimal_ticks, plain, True)
 ACCURACY = Quantity("accuracy", "Task accuracy against sequence length", "task accuracy [1]",
                     "task_accuracy", (), 1.0, lambda low, high, most: [0, 0.2, 0.4, 0.6, 0.8, 1],
                     "{:.1f}".format, False, (-0.03, 1.03))
@@ -54,7 +56,7 @@ STATE = Quantity("state", "What is kept between tokens against context", "kept b
 QUANTITIES = {q.name: q for q in (TIME, STATE, MEMORY, ERROR, ACCURACY)}
 TOKEN = replace(TIME, title="Time per token against context", axis="time per token [µs]", scale=1e-3)
 DECODING = {q.name: replace(q, title=q.title.replace("sequence length", "context"), length="context [tokens]")
-            for q in (*QUANTITIES.values(), TOKEN)}
+            for q in (*QUANTITIES.values(), WORK, TOKEN)}
 
 
 def said(quantity, group):

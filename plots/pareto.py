@@ -7,16 +7,20 @@ from . import style
 from .axes import bars, gap, limits, set_ticks
 from .canvas import Sheet, families_of
 from .labels import anchor, place, spread, text_width
-from .lines import ERROR, TIME, _break_mark, _family, _left, _value_axis, facts, said
+from .lines import ERROR, TIME, WORK, _break_mark, _family, _left, _value_axis, facts, said
 
-SAID = {"time": "time", "memory": "peak workspace"}
+SAID = {"time": "time", "memory": "peak workspace", "work": "operations"}
 
 
-def points(group, n, cost=TIME):
+def usual_cost(group):
+    """Time, or operations where only errors were measured."""
+    return said(TIME if group.cells["time_median_ns"].notna().any() else WORK, group)
+
+
+def points(group, n, cost=None):
     """[(series, cost, low, high, error)] of what was measured at length n; the time is in
-    ms, or µs for a token, and only the time has an interval."""
-    cost = said(cost, group)
-    out = []
+    ms, or µs for a token, and only the time has an interval. cost: None for the usual one."""
+    out, cost = [], said(cost, group) if cost else usual_cost(group)
     for s in group.series:
         row = s.at(n)
         if row is not None and np.isfinite(row["err_exact_rel_fro"]) and row[cost.column] > 0:
@@ -54,9 +58,9 @@ def telling_lengths(group):
     return sorted(out)
 
 
-def pareto(group, n, columns, machine="", cost=TIME):
+def pareto(group, n, columns, machine="", cost=None):
     """The figure, or None where fewer than two series were measured at n."""
-    cost = said(cost, group)
+    cost = said(cost, group) if cost else usual_cost(group)
     found = points(group, n, cost)
     if len(found) < 2:
         return None

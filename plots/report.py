@@ -25,7 +25,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 NARROW = ("time", "memory", "error", "accuracy", "exponents", "crossovers-flash")  # also one column wide
 WHOLE = 3        # inputs and shapes of which the page has every figure; of the rest it has
 ESSENTIAL = ("time", "memory", "error", "accuracy", "exponents")  # these and the best front
-SHOWN = ("results", "exponents", "crossovers")
+SHOWN = ("results", "bargains", "exponents", "crossovers")
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,8 @@ def _pictures(drawn, folder, out, formats):
 def _group(analysis, group, pictures):
     """What the template needs of a group: its name, table against flash, figures, tables."""
     shown = pictures.get(group.slug, [])
-    made = {t.name: t for t in (tables.exponents(analysis, group), tables.crossovers(analysis, group))}
+    made = {t.name: t for t in (tables.bargains(analysis, group), tables.exponents(analysis, group),
+                                tables.crossovers(analysis, group))}
     return {"slug": group.slug, "name": ", ".join(facts(group)), "figures": shown, "short": _short(group),
             "input": group.input, "mask": "causal" if group.key["causal"] else "bidirectional",
             "lengths": [f["length"] for f in shown if f["length"]],
@@ -168,7 +169,7 @@ def _short(group):
 def _rivals(analysis, group):
     """Each approximation against flash, the earliest first; None without flash."""
     flash = group.find("flash")
-    if flash is None or flash.ok.empty:
+    if flash is None or not any(flash.timed(n) for n in flash.ok["n"]):
         return None
     rows = []
     for s in group.series:
@@ -211,7 +212,7 @@ def _cells(analysis):
             for row in s.rows.sort_values(["n", "seed"]).to_dict("records"):
                 base = flash.at(row["n"]) if flash is not None else None
                 ok = row["status"] == "ok"
-                other = ok and base is not None and base["cell_id"] != row["cell_id"]
+                other = ok and base is not None and flash.timed(row["n"]) and s.timed(row["n"]) and base["cell_id"] != row["cell_id"]
                 ratio = speedup(analysis.rounds, base, row) if other else None
                 rows.append({
                     "group": group.slug, "input": pretty_input(row["input_kind"]),
@@ -220,7 +221,7 @@ def _cells(analysis):
                     "status": row["status"], "words": STATUSES[row["status"]],
                     "message": row["message"], "flags": row["flags"].replace(";", ", "),
                     "time": row["time_median_ns"] if ok else np.nan,
-                    "time_text": _time(row) if ok else STATUSES[row["status"]],
+                    "time_text": _time(row) if ok and row["time_median_ns"] > 0 else "errors alone" if ok else STATUSES[row["status"]],
                     "ratio": ratio, "bytes": row["ws_tracked_bytes"],
                     "bytes_text": _bytes(row["ws_tracked_bytes"]),
                     "state": row["state_bytes"], "state_text": _bytes(row["state_bytes"]),

@@ -25,7 +25,7 @@ def fronts(group, columns, machine=""):
     found = {n: _approximate(group, n) for n in lengths}
     chosen = {n: [found[n][i] for i in front([f[1] for f in found[n]], [f[4] for f in found[n]])]
               for n in lengths}
-    exact = {n: min((f[1] for f in points(group, n) if f[4] < EXACT), default=np.nan) for n in lengths}
+    exact = {n: min((f[1] for f in points(group, n, TIME) if f[4] < EXACT), default=np.nan) for n in lengths}
     everyone = [f for n in lengths for f in found[n]]
     names = [f"n = {n}" for n in lengths]
     left = 21 + text_width("0.001", size["text"])
@@ -74,7 +74,7 @@ def has_fronts(group):
 
 def has_equal_error(group):
     flash = group.find("flash")
-    return flash is not None and any(s.at(n)["err_exact_rel_fro"] <= 1 for n in flash.ok["n"] for s in group.series
+    return flash is not None and flash.ok["time_median_ns"].notna().any() and any(s.at(n)["err_exact_rel_fro"] <= 1 for n in flash.ok["n"] for s in group.series
                                      if s.family not in ("exact", "control") and s.at(n) is not None)
 
 
@@ -85,7 +85,7 @@ def has_bubble(group, n):
 
 
 def _approximate(group, n):
-    return [f for f in points(group, n) if f[0].family not in ("exact", "control") and f[4] > EXACT]
+    return [f for f in points(group, n, TIME) if f[0].family not in ("exact", "control") and f[4] > EXACT]
 
 
 def equal_error(analysis, group, columns, machine=""):

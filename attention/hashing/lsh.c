@@ -273,6 +273,24 @@ static void meet(struct work *w, size_t round, const uint32_t *query, size_t row
 	tile_bits(&w->rows.t, keys->k, d, keys->v, d_v, n, w->bits, NULL);
 }
 
+/* While the tile at place `at` of a round's order attends: its next tile's queries
+ * and results, and a tile's share of the next chunk's keys and values. */
+static void ask_ahead(const struct work *w, size_t round, size_t at, bool late)
+{
+	const struct attn_call *c = w->call;
+	size_t n = c->shape->n_k, lanes = c->kern->lanes, d = c->shape->d, d_v = c->shape->d_v;
+	const uint32_t *order = w->order + round * n;
+	size_t tile = least(at + lanes, n), chunk = least(at + (size_t)c->arg[CHUNK], n);
+
+	if (late) {
+		rows_ask(c->out, c->ldo, d_v, order + tile, least(lanes, n - tile));
+		rows_ask(c->v, c->ldv, d_v, order + chunk, least(lanes, n - chunk));
+	} else {
+		rows_ask(c->q, c->ldq, d, order + tile, least(lanes, n - tile));
+		rows_ask(c->k, c->ldk, d, order + chunk, least(lanes, n - chunk));
+	}
+}
+
 /* Queries of chunk `id`, tile by tile. */
 static void run_chunk(struct work *w, size_t round, size_t id)
 {
@@ -295,8 +313,10 @@ static void run_chunk(struct work *w, size_t round, size_t id)
 		rows_load(&w->rows, query, rows);
 		if (round > 0)
 			rows_resume(&w->rows, query, w->lse);
+		ask_ahead(w, round, id * (size_t)c->arg[CHUNK] + i, false);
 		if (nc > 1)
 			meet(w, round, query, rows, previous, SIZE_MAX);
+		ask_ahead(w, round, id * (size_t)c->arg[CHUNK] + i, true);
 		meet(w, round, query, rows, own, i);
 		rows_store(&w->rows, query, w->lse);
 		mark_seen(w, round, query, rows, true);

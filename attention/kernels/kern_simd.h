@@ -20,6 +20,8 @@
 
 #define LANES (QV * VL)
 #define INLINE static inline __attribute__((always_inline))
+/* Of loops with constant bounds alone, for clang unrolls no others: a smaller
+ * number of rows, known once the function is inlined, ends them by a break. */
 #define UNROLL _Pragma("GCC unroll 16")
 
 _Static_assert(LANES <= KERN_MAX_LANES && BLOCK <= KERN_MAX_BLOCK && BLOCK % KR == 0, "tile");
@@ -136,25 +138,43 @@ INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR
 	}
 }
 
-/* Adds the bias, hides what the mask hides, and finds the maximum anew. */
-static void edge(float *p, size_t n, const struct kern_mask *mask, const float *bias, vf top[QV])
+INLINE void edge_keys(float *p, size_t n, const int32_t *lo, const int32_t *hi, const uint32_t *bits,
+                      const float *bias, vf top[QV])
 {
-	vf hidden = v_set1(KERN_MASKED);
+	vf hidden = v_set1(KERN_MASKED), max[QV];
 
+	UNROLL for (size_t u = 0; u < QV; u++)
+		max[u] = hidden;
 	for (size_t j = 0; j < n; j++) {
 		UNROLL for (size_t u = 0; u < QV; u++) {
 			float *at = p + j * LANES + u * VL;
 			vf s = v_load(at);
 			if (bias)
 				s += v_set1(bias[j] * KERN_LOG2E);
-			if (mask && mask->lo)
-				s = v_if_between((int32_t)j, mask->lo + u * VL, mask->hi + u * VL, s, hidden);
-			if (mask && mask->bits)
-				s = v_if_bit(mask->bits[j] >> (u * VL), s, hidden);
+			if (lo)
+				s = v_if_between((int32_t)j, lo + u * VL, hi + u * VL, s, hidden);
+			if (bits)
+				s = v_if_bit(bits[j] >> (u * VL), s, hidden);
 			v_store(at, s);
-			top[u] = v_max(top[u], s);
+			max[u] = v_max(max[u], s);
 		}
 	}
+	UNROLL for (size_t u = 0; u < QV; u++)
+		top[u] = max[u];
+}
+
+/* Adds the bias, hides what the mask hides, and finds the maximum anew. */
+static void edge(float *p, size_t n, const struct kern_mask *mask, const float *bias, vf top[QV])
+{
+	const struct kern_mask none = { .lo = NULL };
+	const struct kern_mask *m = mask ? mask : &none;
+
+	if (!bias && !m->bits)
+		edge_keys(p, n, m->lo, m->hi, NULL, NULL, top);
+	else if (!bias && !m->lo)
+		edge_keys(p, n, NULL, NULL, m->bits, NULL, top);
+	else
+		edge_keys(p, n, m->lo, m->hi, m->bits, bias, top);
 }
 
 /* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..). The block is summed on
@@ -166,7 +186,7 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 {
 	vf a[DR][QV];
 
-	UNROLL for (size_t c = 0; c < dr; c++)
+	UNROLL for (size_t c = 0; c < DR; c++)
 		UNROLL for (size_t u = 0; u < QV; u++)
 			a[c][u] = v_set1(0);
 	for (size_t j = 0; j < n; j++) {
@@ -174,13 +194,17 @@ INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_
 		v_prefetch_far(fetch + j * step);
 		UNROLL for (size_t u = 0; u < QV; u++)
 			pj[u] = v_load(p + j * LANES + u * VL);
-		UNROLL for (size_t c = 0; c < dr; c++) {
+		UNROLL for (size_t c = 0; c < DR; c++) {
+			if (c >= dr)
+				break;
 			vf vc = v_set1(v[j * ldv + c]);
 			UNROLL for (size_t u = 0; u < QV; u++)
 				a[c][u] = v_fma(vc, pj[u], a[c][u]);
 		}
 	}
-	UNROLL for (size_t c = 0; c < dr; c++) {
+	UNROLL for (size_t c = 0; c < DR; c++) {
+		if (c >= dr)
+			break;
 		UNROLL for (size_t u = 0; u < QV; u++) {
 			float *at = acc + c * LANES + u * VL;
 			v_store(at, v_fma(v_load(at), alpha[u], a[c][u]));
@@ -255,11 +279,8 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 			row[r] = (j + r < n ? r : n - 1 - j) * ldk;
 		scores(t->q, t->d, k + j * ldk, row, t->p + j * LANES, top);
 	}
-	if (mask || bias) {
-		for (size_t u = 0; u < QV; u++)
-			top[u] = v_set1(KERN_MASKED);
+	if (mask || bias)
 		edge(t->p, n, mask, bias, top);
-	}
 	weigh(t, n, top, alpha);
 	struct share share = share_of(t, ldk, ldv, n, sizeof *k);
 	for (; c + DR <= t->d_v; c += DR)
@@ -328,6 +349,25 @@ static void lanes_fold_max(float *y, size_t groups, const float *p, size_t n)
 	}
 }
 
+static void lanes_best(uint32_t *index, float *best, float *second, const float *p, size_t n)
+{
+	for (size_t u = 0; u < QV; u++) {
+		vf top = v_load(p + u * VL), next = v_set1(KERN_MASKED), at = v_set1(0);
+		float where[VL];
+		for (size_t j = 1; j < n; j++) {
+			vf x = v_load(p + j * LANES + u * VL);
+			next = v_max(next, v_min(x, top));
+			at = v_if_positive(x - top, v_set1((float)j), at);
+			top = v_max(top, x);
+		}
+		v_store(best + u * VL, top);
+		v_store(second + u * VL, next);
+		v_store(where, at);
+		for (size_t r = 0; r < VL; r++)
+			index[u * VL + r] = (uint32_t)where[r];
+	}
+}
+
 static void lanes_collect(uint32_t *index, size_t stride, uint32_t *count, const float *p, size_t n,
                           const float *threshold)
 {
@@ -346,21 +386,50 @@ static void lanes_collect(uint32_t *index, size_t stride, uint32_t *count, const
 	}
 }
 
+static float ranked(const float *x, size_t n, size_t k)
+{
+	size_t rest = n % VL, whole = n - rest;
+	uint32_t last = (1u << rest) - 1;
+
+	for (size_t a = 0; a + 1 < n; a++) {
+		vf at = v_set1(x[a]);
+		int reach = 0, below = 0; /* >= x[a], <= x[a] */
+		for (size_t i = 0; i < whole; i += VL) {
+			vf other = v_load(x + i);
+			reach += __builtin_popcount(v_at_least(other, at));
+			below += __builtin_popcount(v_at_least(at, other));
+		}
+		if (rest) {
+			vf other = v_load_part(x + whole, rest);
+			reach += __builtin_popcount(v_at_least(other, at) & last);
+			below += __builtin_popcount(v_at_least(at, other) & last);
+		}
+		if (k <= (size_t)reach && n - k < (size_t)below)
+			return x[a];
+	}
+	return x[n - 1];
+}
+
 /* nv vectors of the output at a time stay in registers over all rows. */
 INLINE void gather_panel(float *out, const float *v, size_t ldv, const uint32_t *index,
                          const float *weight, size_t n, const size_t nv, size_t part)
 {
 	vf acc[4];
 
-	UNROLL for (size_t u = 0; u < nv; u++)
+	UNROLL for (size_t u = 0; u < 4; u++)
 		acc[u] = v_set1(0);
 	for (size_t i = 0; i < n; i++) {
 		const float *row = v + index[i] * ldv;
 		vf w = v_set1(weight[i]);
-		UNROLL for (size_t u = 0; u < nv; u++)
+		UNROLL for (size_t u = 0; u < 4; u++) {
+			if (u >= nv)
+				break;
 			acc[u] = v_fma(w, part ? v_load_part(row, part) : v_load(row + u * VL), acc[u]);
+		}
 	}
-	UNROLL for (size_t u = 0; u < nv; u++) {
+	UNROLL for (size_t u = 0; u < 4; u++) {
+		if (u >= nv)
+			break;
 		if (part)
 			v_store_part(out, acc[u], part);
 		else
@@ -399,34 +468,51 @@ struct product {
 enum { WIDE = 8 };
 _Static_assert(WIDE <= MR * NV, "accumulators");
 
-/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats. */
+/* mr rows times nv vectors at (i, j); `part` > 0: the last vector has part floats.
+ * With `down`, columns of a lie side by side, rsa = 1: one address serves all rows. */
 INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, const size_t nv,
-                     size_t part)
+                     size_t part, const bool down)
 {
 	float *c = x->c + i0 * x->ldc + j0;
 	const float *a = x->a + i0 * x->rsa, *b = x->b + j0;
-	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	size_t ldc = x->ldc, rsa = down ? 1 : x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
+	ptrdiff_t back = (ptrdiff_t)((mr - 1) * rsa) - (ptrdiff_t)csa;
 	const char *fetch = x->fetch[turn];
 	size_t step = x->step[turn];
 	vf acc[MR * NV];
 
 	x->fetch[turn] += k * step;
-	UNROLL for (size_t i = 0; i < mr * nv; i++)
+	UNROLL for (size_t i = 0; i < MR * NV; i++)
 		acc[i] = v_set1(0);
-	for (size_t l = 0; l < k; l++) {
+	/* One pointer walks down the rows and back: eight would not fit the registers. */
+	for (size_t l = 0; l < k; l++, a -= back, b += ldb) {
 		vf bl[WIDE];
 		v_prefetch_far(fetch + l * step);
-		UNROLL for (size_t u = 0; u < nv; u++)
-			bl[u] = part && u == nv - 1 ? v_load_part(b + l * ldb + u * VL, part)
-			                            : v_load(b + l * ldb + u * VL);
-		UNROLL for (size_t i = 0; i < mr; i++) {
-			vf ai = v_set1(a[i * rsa + l * csa]);
-			UNROLL for (size_t u = 0; u < nv; u++)
+		UNROLL for (size_t u = 0; u < WIDE; u++) {
+			if (u >= nv)
+				break;
+			bl[u] = part && u == nv - 1 ? v_load_part(b + u * VL, part)
+			                            : v_load(b + u * VL);
+		}
+		UNROLL for (size_t i = 0; i < MR; i++) {
+			if (i >= mr)
+				break;
+			vf ai = v_set1(*a);
+			if (i + 1 < mr)
+				a += rsa;
+			UNROLL for (size_t u = 0; u < WIDE; u++) {
+				if (u >= nv)
+					break;
 				acc[i * nv + u] = v_fma(ai, bl[u], acc[i * nv + u]);
+			}
 		}
 	}
-	UNROLL for (size_t i = 0; i < mr; i++) {
-		UNROLL for (size_t u = 0; u < nv; u++) {
+	UNROLL for (size_t i = 0; i < MR; i++) {
+		if (i >= mr)
+			break;
+		UNROLL for (size_t u = 0; u < WIDE; u++) {
+			if (u >= nv)
+				break;
 			float *to = c + i * ldc + u * VL;
 			bool partial = part && u == nv - 1;
 			vf sum = acc[i * nv + u];
@@ -441,14 +527,46 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 }
 
 /* All rows of one column panel of nv vectors. */
-INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part)
+INLINE void mm_panel(struct product *x, size_t m, size_t j, const size_t nv, size_t part, const bool down)
 {
 	size_t i = 0;
 
 	for (; i + MR <= m; i += MR)
-		mm_micro(x, i, j, MR, nv, part);
+		mm_micro(x, i, j, MR, nv, part, down);
 	for (; i < m; i++)
-		mm_micro(x, i, j, 1, nv, part);
+		mm_micro(x, i, j, 1, nv, part, down);
+}
+
+/* The columns from j on. */
+INLINE void mm_panels(struct product *x, size_t m, size_t n, size_t j, const bool down)
+{
+	for (; j + NV * VL <= n; j += NV * VL)
+		mm_panel(x, m, j, NV, 0, down);
+	for (; j + VL <= n; j += VL)
+		mm_panel(x, m, j, 1, 0, down);
+	if (j < n)
+		mm_panel(x, m, j, 1, n - j, down);
+}
+
+/* Functions of their own, and a copy of their own: within one function gcc spills the
+ * addresses of both, and what is known elsewhere it loads again and again. */
+static __attribute__((noinline)) void mm_down(const struct product *given, size_t m, size_t n)
+{
+	struct product x = *given;
+
+	mm_panels(&x, m, n, 0, true);
+}
+
+static __attribute__((noinline)) void mm_across(const struct product *given, size_t m, size_t n)
+{
+	struct product x = *given;
+	size_t j = 0;
+
+	for (; m == 1 && j + WIDE * VL <= n; j += WIDE * VL)
+		mm_micro(&x, 0, j, 1, WIDE, 0, false);
+	for (; m == 1 && j + WIDE / 2 * VL <= n; j += WIDE / 2 * VL)
+		mm_micro(&x, 0, j, 1, WIDE / 2, 0, false);
+	mm_panels(&x, m, n, j, false);
 }
 
 static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
@@ -457,23 +575,17 @@ static void mm_fetch(float *c, size_t ldc, const float *a, size_t rsa, size_t cs
 {
 	struct product x = { .c = c, .a = a, .b = b, .ldc = ldc, .rsa = rsa, .csa = csa, .ldb = ldb,
 		             .k = k, .accumulate = accumulate };
-	size_t j = 0, steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
+	size_t steps = (m / MR) * (n / (NV * VL)) * k / 2; /* of each stretch */
 
 	for (size_t u = 0; u < 2; u++) {
 		size_t step = steps ? fetch->bytes[u] / steps : 0;
 		x.fetch[u] = fetch->bytes[u] ? fetch->from[u] : (const void *)b;
 		x.step[u] = step < 64 ? step : 64;
 	}
-	for (; m == 1 && j + WIDE * VL <= n; j += WIDE * VL)
-		mm_micro(&x, 0, j, 1, WIDE, 0);
-	for (; m == 1 && j + WIDE / 2 * VL <= n; j += WIDE / 2 * VL)
-		mm_micro(&x, 0, j, 1, WIDE / 2, 0);
-	for (; j + NV * VL <= n; j += NV * VL)
-		mm_panel(&x, m, j, NV, 0);
-	for (; j + VL <= n; j += VL)
-		mm_panel(&x, m, j, 1, 0);
-	if (j < n)
-		mm_panel(&x, m, j, 1, n - j);
+	if (rsa == 1 && m >= MR)
+		mm_down(&x, m, n);
+	else
+		mm_across(&x, m, n);
 }
 
 static void mm(float *c, size_t ldc, const float *a, size_t rsa, size_t csa, const float *b,
@@ -837,7 +949,9 @@ const struct kern TABLE = {
 	.tile_store = tile_store,
 	.tile_scores = tile_scores,
 	.lanes_fold_max = lanes_fold_max,
+	.lanes_best = lanes_best,
 	.lanes_collect = lanes_collect,
+	.ranked = ranked,
 	.gather_sum = gather_sum,
 	.mm = mm,
 	.mm_fetch = mm_fetch,

@@ -117,16 +117,22 @@ INLINE void bf16_absorb(float *acc, const float *p, const uint32_t *pairs, size_
 {
 	vf a[DR];
 
-	UNROLL for (size_t c = 0; c < dr; c++)
+	UNROLL for (size_t c = 0; c < DR; c++)
 		a[c] = v_set1(0);
 	for (size_t j = 0; j < (n + 1) / 2; j++) {
 		__m512i pj = _mm512_loadu_si512(p + j * LANES);
 		v_prefetch_far(fetch + j * step);
-		UNROLL for (size_t c = 0; c < dr; c++)
+		UNROLL for (size_t c = 0; c < DR; c++) {
+			if (c >= dr)
+				break;
 			a[c] = v_dot2(a[c], pj, _mm512_set1_epi32((int32_t)pairs[j * d_v + c]));
+		}
 	}
-	UNROLL for (size_t c = 0; c < dr; c++)
+	UNROLL for (size_t c = 0; c < DR; c++) {
+		if (c >= dr)
+			break;
 		v_store(acc + c * LANES, v_fma(v_load(acc + c * LANES), alpha, a[c]));
+	}
 }
 
 static void bf16_step(const struct kern_tile *t, const uint16_t *k, size_t ldk, const uint32_t *pairs,
@@ -144,7 +150,6 @@ static void bf16_step(const struct kern_tile *t, const uint16_t *k, size_t ldk, 
 	if (mask || bias) { /* hidden scores must not be scaled afterwards */
 		for (size_t j = 0; j < n; j++)
 			v_store(t->p + j * LANES, v_load(t->p + j * LANES) * v_set1(factor));
-		top = v_set1(KERN_MASKED);
 		edge(t->p, n, mask, bias, &top);
 		bf16_weigh(t, n, top, 1, &alpha);
 	} else {

@@ -100,6 +100,7 @@ struct outcome {
 	/* Any pass: as planned, summed over batch and heads. */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	int64_t io_bytes;
+	int64_t tokens;       /* queries of a head, in all sequences */
 	int64_t state_bytes;  /* what decoding keeps of the tokens, all heads; -1: nothing known */
 };
 

@@ -160,6 +160,8 @@ const struct option_def option_table[] = {
 	AXIS("heads", "LIST", "heads a layer [1]", AXIS_HEADS),
 	AXIS("kv-heads", "LIST", "key and value heads, shared by consecutive query heads [heads]", AXIS_KV_HEADS),
 	AXIS("batch", "LIST", "sequences [1]", AXIS_BATCH),
+	AXIS("lengths", "LIST", "full: all n; padded, packed: the others between n/4 and n, in rows of n or without gaps [full]",
+	     AXIS_LENGTHS),
 	AXIS("causal", "LIST", "0, 1 or 0,1 [0]", AXIS_CAUSAL),
 	AXIS("dtype", "LIST", "number format of q, k, v and out: f32, bf16, f16 [f32]", AXIS_DTYPE),
 	{ "threads", 0, "LIST", "threads [1]", OPTION_AXIS, CELLS | VERB_ROOF, NULL, AXIS_THREADS, NULL, 0, 0 },

@@ -162,7 +162,7 @@ static const char *const program_columns[] = {
 	">time_median_ns", ">time_ci95_lo_ns", ">time_ci95_hi_ns", ">ws_tracked_bytes",
 	">err_impl_rel_fro", ">err_exact_rel_fro", "baseline", ">pairs", ">speedup", ">speedup_ci_lo",
 	">speedup_ci_hi", ">confidence", "verdict", "reason", "flags", ">entropy_ratio",
-	">err_uniform_rel_fro", ">task_accuracy", "mode", ">state_bytes",
+	">err_uniform_rel_fro", ">task_accuracy", "mode", ">state_bytes", "lengths", ">tokens",
 };
 
 static void program_row(const struct result *r, const struct summary_row *row,
@@ -203,6 +203,8 @@ static void program_row(const struct result *r, const struct summary_row *row,
 	grid_number(grid, row->task_accuracy);
 	grid_cell(grid, "%s", k->mode);
 	grid_number(grid, row->state_bytes == NA_INT ? NAN : (double)row->state_bytes);
+	grid_cell(grid, "%s", k->lengths);
+	grid_number(grid, row->tokens == NA_INT ? NAN : (double)row->tokens);
 }
 
 static void headings(const struct table_state *t, bool people, struct grid *grid)

@@ -195,6 +195,7 @@ static void put_work(const struct result *r, struct summary_row *row)
 	row->bytes_model = r->bytes_model;
 	row->io_bytes = r->io_bytes;
 	row->state_bytes = r->state_bytes;
+	row->tokens = r->tokens;
 	row->ws_model_bytes = r->ws_model_bytes;
 	if (row->time_median_ns > 0) {
 		row->gflops_per_s = r->flops_useful / row->time_median_ns;

@@ -18,6 +18,7 @@ static const struct {
 	{ "mode", offsetof(struct row_key, mode), COLUMN_STR },
 	{ "input", offsetof(struct row_key, input_kind), COLUMN_STR },
 	{ ">batch", offsetof(struct row_key, batch), COLUMN_INT },
+	{ "lengths", offsetof(struct row_key, lengths), COLUMN_STR },
 	{ ">heads", offsetof(struct row_key, heads), COLUMN_INT },
 	{ ">kv_heads", offsetof(struct row_key, kv_heads), COLUMN_INT },
 	{ ">d", offsetof(struct row_key, d_head), COLUMN_INT },
@@ -31,7 +32,7 @@ static const struct {
 	{ ">n_q", offsetof(struct row_key, n_q), COLUMN_INT },
 	{ ">n", offsetof(struct row_key, n_k), COLUMN_INT },
 };
-enum { AXIS_OF_N = VARYING_AXES - 1, AXIS_OF_NQ = VARYING_AXES - 2, AXIS_OF_SEED = VARYING_AXES - 3, AXIS_OF_DV = 6 };
+enum { AXIS_OF_N = VARYING_AXES - 1, AXIS_OF_NQ = VARYING_AXES - 2, AXIS_OF_SEED = VARYING_AXES - 3, AXIS_OF_DV = 7 };
 static_assert(sizeof axes / sizeof *axes == VARYING_AXES, "one flag an axis");
 
 static void axis_text(const struct row_key *key, size_t a, char *out, size_t size)

@@ -9,7 +9,7 @@
 #include "grid.h"
 #include "results.h"
 
-enum { VARYING_AXES = 15 };
+enum { VARYING_AXES = 16 };
 
 struct varying {
 	bool shown[VARYING_AXES];

@@ -24,6 +24,9 @@
  * or closes small numbers does not reach it by accident. */
 enum { HIGH_FD = 500 };
 
+/* Of an output row that are looked at. */
+enum { CHANNELS = 4096 };
+
 bool worker_end(struct worker *w, enum status status, const char *format, ...)
 {
 	va_list args;
@@ -53,12 +56,30 @@ void worker_own_stage(struct worker *w, const char *stage)
 	tell(w, stage, true);
 }
 
+/* One row of the output; behind the last token of its sequence it is 0. */
+static bool check_row(struct worker *w, size_t g, size_t i)
+{
+	const struct layer *l = &w->layer;
+	const struct cell *c = &l->cell;
+	size_t part = c->d_v < CHANNELS ? c->d_v : CHANNELS, e;
+	bool padding = i >= layer_sequence(l, g)->n_q;
+	float row[CHANNELS];
+
+	attn_widen(l->kern, c->type, row, layer_out(l, g, i), part);
+	if (padding)
+		for (e = 0; e < part && row[e] == 0; e++)
+			;
+	else
+		e = first_nonfinite(row, part);
+	return e == part || worker_end(w, STATUS_BAD_OUTPUT, "the output is %g at batch %zu, head %zu, query %zu, "
+	                               "channel %zu%s", (double)row[e], g / c->heads, g % c->heads, i, e,
+	                               padding ? ", which is padding" : "");
+}
+
 bool worker_check(struct worker *w)
 {
 	const struct layer *l = &w->layer;
 	const struct cell *c = &l->cell;
-	float row[4096];
-	size_t part = c->d_v < 4096 ? c->d_v : 4096;
 
 	if (!arena_check(&w->arena))
 		return worker_end(w, STATUS_BAD_OUTPUT, "%s %s", c->variant->name,
@@ -66,14 +87,10 @@ bool worker_check(struct worker *w)
 	if (layer_hash_inputs(l) != w->input_hash)
 		return worker_end(w, STATUS_BAD_OUTPUT, "%s changed its inputs", c->variant->name);
 	for (size_t g = 0; g < l->plan.total; g++) {
-		for (size_t i = 0; i < c->n_q; i++) {
-			attn_widen(l->kern, c->type, row, layer_out(l, g, i), part);
-			size_t e = first_nonfinite(row, part);
-			if (e < part)
-				return worker_end(w, STATUS_BAD_OUTPUT,
-				                  "the output is %g at batch %zu, head %zu, query %zu, channel %zu",
-				                  (double)row[e], g / c->heads, g % c->heads, i, e);
-		}
+		size_t n = c->lengths == LENGTHS_PACKED ? layer_sequence(l, g)->n_q : c->n_q;
+		for (size_t i = 0; i < n; i++)
+			if (!check_row(w, g, i))
+				return false;
 	}
 	return true;
 }
@@ -155,6 +172,7 @@ static bool set_up(struct worker *w, struct remote *remote)
 	w->out->bytes_model = plan.bytes;
 	w->out->io_bytes = (int64_t)plan.call_io;
 	w->out->state_bytes = cell_state_bytes(cell);
+	w->out->tokens = (int64_t)plan.tokens_q;
 	w->out->ws_model_bytes = (int64_t)plan.work;
 
 	worker_own_stage(w, "start");

@@ -29,7 +29,7 @@ NUMBERS = TIME + MEMORY + ERROR + [
     "pairs_executed", "bytes_model", "gflops_per_s", "gbytes_per_s", "intensity_flop_per_byte",
     "roof_share", "io_bytes", "ws_model_bytes", "untracked_bytes", "err_exact_max_abs",
     "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj", "task_accuracy",
-    "task_chance", "err_uniform_rel_fro", "state_bytes", "prefill_ns"]
+    "task_chance", "err_uniform_rel_fro", "state_bytes", "prefill_ns", "tokens"]
 TEXTS = ["run_id", "cell_id", "stop_reason", "message", "flags"]
 REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + TIME + [
     "ws_tracked_bytes", "err_exact_rel_fro", "err_exact_nmse_u"]
@@ -38,7 +38,7 @@ REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + 
 # on one curve of it. The length is the axis, the seed is repetition.
 RAW = {"cell_id", "pass", "round", "position", "sample", "samples_in_round", "status", "t_start_ns",
        "calls", "wall_ns", "disturbed", "steal_ticks", "cal_before_ns", "cal_after_ns"}
-GROUP = ["input_kind", "mode", "batch", "heads", "kv_heads", "rows", "d_head", "d_value", "causal", "scale",
+GROUP = ["input_kind", "mode", "batch", "lengths", "heads", "kv_heads", "rows", "d_head", "d_value", "causal", "scale",
          "dtype", "threads", "isa", "cache"]
 SERIES = ["impl", "variant", "params"]
 
@@ -275,7 +275,7 @@ def _check(cells, path):
         raise DataError(f"{path}: schema_version {cells['schema_version'].iloc[int(np.argmax(~(newer <= SCHEMA)))]!r}, "
                         f"but this version reads up to {SCHEMA}. Update attnbench.")
     cells = cells.copy()
-    for column in ["scale", "kv_heads"] + NUMBERS + TEXTS:
+    for column in ["scale", "kv_heads", "lengths"] + NUMBERS + TEXTS:
         if column not in cells.columns:
             cells[column] = ""
     for column in KEY_NUMBER + ["scale", "kv_heads"] + NUMBERS:
@@ -285,6 +285,8 @@ def _check(cells, path):
         raise DataError(f"{path}: unknown status {unknown[0]!r}; known: {', '.join(STATUSES)}.")
     _check_times(cells, path)
     cells["kv_heads"] = cells["kv_heads"].fillna(cells["heads"])
+    cells["lengths"] = cells["lengths"].replace("", "full")
+    cells["tokens"] = cells["tokens"].fillna(cells["batch"] * cells["n_q"])
     cells["scale"] = cells["scale"].fillna(1 / np.sqrt(cells["d_head"]))
     cells["n"] = cells["n_k"].astype(int)
     cells["rows"] = np.where(cells["n_q"] == cells["n_k"], 0, cells["n_q"]).astype(int)
@@ -338,7 +340,7 @@ def _groups(cells):
 def _slug(key, varying):
     """File name of a group: its input, and what else tells it from the others."""
     words = [key["input_kind"]]
-    for column, short in (("mode", ""), ("rows", "nq"), ("d_head", "d"), ("batch", "b"),
+    for column, short in (("mode", ""), ("rows", "nq"), ("d_head", "d"), ("batch", "b"), ("lengths", ""),
                           ("heads", "h"), ("kv_heads", "kv"), ("threads", "t"), ("dtype", ""), ("isa", ""),
                           ("cache", ""), ("d_value", "dv"), ("scale", "scale")):
         usual = (column == "d_value" and key["d_value"] == key["d_head"]

@@ -61,7 +61,7 @@ def _variables(run, group, name):
     return {
         "csv": str((run.path / "summary.csv").resolve()), "heading": title,
         "facts": _plain(" · ".join(words[:half])), "more": _plain(" · ".join(words[half:])),
-        "keep": _condition(group),
+        "keep": _condition(group, run.cells["lengths"].nunique() > 1),
         "variants": " ".join(s.variant for s in shown),
         "params": " ".join(s.cells["params"].iloc[0] or "-" for s in shown),
         "names": " ".join(s.label.replace(" ", "\u00a0") for s in shown),
@@ -98,8 +98,9 @@ def _ticks(values, text):
     return "(" + ", ".join(f'"{w}" {v!r}' for w, v in zip(words, map(float, values))) + ")"
 
 
-def _condition(group):
-    """The group's key as a condition that gnuplot evaluates on a row."""
+def _condition(group, ragged):
+    """The group's key as a condition that gnuplot evaluates on a row. ragged: the rows
+    differ in lengths, a column that older files do not have."""
     tests = []
     for column in GROUP:
         value = group.key[column]
@@ -108,6 +109,9 @@ def _condition(group):
         elif column == "kv_heads":
             if value != group.key["heads"]:
                 tests.append(f'column("kv_heads") == {value:g}')
+        elif column == "lengths":
+            if ragged:
+                tests.append(f'strcol("lengths") eq "{value}"')
         elif column == "scale":
             if not usual_scale(group.key):
                 tests.append(f'abs(column("scale") / {value!r} - 1) < 1e-6')

@@ -61,7 +61,7 @@ DECODING = {q.name: replace(q, title=q.title.replace("sequence length", "context
 
 def said(quantity, group):
     """The quantity as it is called in a group, where a call may be the step of a token."""
-    return DECODING[quantity.name] if group.key["mode"] == "decode" else quantity
+    return DECODING.get(quantity.name, quantity) if group.key["mode"] == "decode" else quantity
 
 
 @lru_cache(maxsize=8192)
@@ -189,7 +189,8 @@ def facts(group, machine=""):
     threads = key["threads"]
     return [w for w in (
         group.input + spread_of,
-        f"batch {key['batch']:g}", f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
+        f"batch {key['batch']:g}" + (f" ({key['lengths']})" if key["lengths"] != "full" else ""),
+        f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
         + (f" ({key['kv_heads']:g} of keys)" if key["kv_heads"] != key["heads"] else ""),
         f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] else "",
         d, "" if usual_scale(key) else f"scale {key['scale']:.3g}",

@@ -14,7 +14,7 @@ SAID = {"time": "time", "memory": "peak workspace", "work": "operations"}
 
 def usual_cost(group):
     """Time, or operations where only errors were measured."""
-    return said(TIME if group.cells["time_median_ns"].notna().any() else WORK, group)
+    return said(TIME, group) if group.cells["time_median_ns"].notna().any() else WORK
 
 
 def points(group, n, cost=None):

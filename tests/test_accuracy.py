@@ -289,3 +289,59 @@ def test_other_ways_to_the_same_logits(sqrt_d):
     assert rows["/sqrt(d)"]["difference"] == 0
     assert rows["smaller W"]["difference"] < 1e-6 and rows["unit, each"]["difference"] < 1e-14
     assert rows["unit"]["H / ln n"] == pytest.approx(rows["/sqrt(d)"]["H / ln n"], rel=0.01)
+
+
+# --- sequences of different lengths --------------------------------------------
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_each_sequence_is_compared_on_its_own_tokens(tmp_path, causal):
+    rng = np.random.default_rng(8)
+    q, v = (rng.normal(size=(2, 4, 60, 16)).astype(np.float32) for _ in range(2))
+    k = rng.normal(size=(2, 2, 60, 16)).astype(np.float32)
+    save(tmp_path / "two.safetensors", q=q, k=k, v=v[:, :2])
+    rows = errors(tmp_path / "run", "--variant", "flash,uniform", "--lengths", "padded,packed", "--batch", 2, "--heads", 4,
+                  "--kv-heads", 2, "--n", 60, "--d", 16, "--causal", causal, "--data", f"file:{tmp_path / 'two.safetensors'}")
+    assert [r["lengths"] for r in rows] == ["padded", "padded", "packed", "packed"]
+    short = int(rows[0]["tokens"]) - 60
+    assert 15 <= short < 60
+    exact, mean, entropy, keys = [], [], [], []
+    for b, n in enumerate((60, short)):
+        visible = np.tril(np.ones((n, n))) if causal else np.ones((n, n))
+        for h in range(4):
+            p = softmax(q[b, h, :n], k[b, h // 2, :n], causal)
+            exact.append(p @ v[b, h // 2, :n])
+            mean.append(visible / visible.sum(1, keepdims=True) @ v[b, h // 2, :n])
+            entropy.append(-np.sum(p * np.log(np.where(p > 0, p, 1)), 1)[causal:])
+            keys.append(visible.sum(1)[causal:])
+    exact, mean, entropy, keys = map(np.concatenate, (exact, mean, entropy, keys))
+    length = np.linalg.norm
+    for row in rows:
+        assert row["status"] == "ok" and int(row["tokens"]) == 60 + short and int(row["err_rows"]) == 60
+        assert math.isclose(number(row, "entropy_ratio"), np.mean(entropy / np.log(keys)), rel_tol=1e-9)
+        assert math.isclose(number(row, "n_eff"), np.mean(np.exp(entropy)), rel_tol=1e-9)
+        assert math.isclose(number(row, "err_uniform_rel_fro"), length(mean - exact) / length(exact), rel_tol=1e-9)
+        assert number(row, "err_impl_rel_fro") < number(row, "err_impl_bound")
+        # Two elements, q and out, a token and query head, as many of k and v for half the heads; padded, for 60 tokens.
+        assert int(row["io_bytes"]) == (4 + 2) * 2 * 16 * 4 * (60 + (60 if row["lengths"] == "padded" else short))
+        if row["variant"] == "flash":
+            pairs = sum(n * (n + 1) // 2 if causal else n * n for n in (60, short)) * 4
+            assert number(row, "pairs_executed") == pairs and number(row, "flops_useful") == pairs * 2 * 32
+            assert number(row, "err_exact_rel_fro") < 1e-6
+        else:
+            lines = length(mean - exact, axis=1) / length(exact, axis=1)
+            assert math.isclose(number(row, "err_exact_rel_fro"), length(mean - exact) / length(exact), rel_tol=1e-6)
+            assert math.isclose(number(row, "err_exact_med_rel_row"), np.median(lines), rel_tol=1e-5)
+            assert math.isclose(number(row, "err_exact_nmse_u"), 1, rel_tol=1e-5)
+
+
+def test_tasks_of_several_lengths(tmp_path):
+    rows = errors(tmp_path / "run", "--variant", "full,uniform", "--lengths", "full,packed", "--batch", 4, "--n", "40,128",
+                  "--d", 64, "--causal", 1, "--data", "haystack")
+    assert len(rows) == 8
+    for row in rows:
+        if (row["lengths"], row["n_q"]) == ("packed", "40"):
+            assert row["status"] == "unsupported"
+            assert row["message"].startswith("sequence 1, of 16 tokens: haystack") and "n >= 32" in row["message"]
+        else:
+            assert row["status"] == "ok" and row["task_answers"] == str(4 * 16) and row["task_chance"] == "0.0625"
+            assert (row["task_accuracy"] == "1") == (row["variant"] == "full")

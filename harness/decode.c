@@ -61,7 +61,8 @@ static void fill_rank(void *arg, struct attn_team *me)
 		struct attn_shape shape;
 		if (me->rank != (u < l->plan.solo ? u % me->size : 0))
 			continue;
-		const struct attn_decode_call call = call_of(l, u, &shape, 0, tokens_before(l, u), me->rank, me->rank);
+		struct attn_decode_call call = call_of(l, u, &shape, 0, tokens_before(l, u), me->rank, me->rank);
+		call.stats = NULL; /* the work of a step alone is counted */
 		attn_decode_start(l->cell.variant, &call);
 		attn_decode_append(l->cell.variant, &call);
 	}

@@ -61,7 +61,7 @@ def _of_group(analysis, group, lengths):
     best = best_length(group)
     if best and len(points(group, best, MEMORY)) >= 2:
         add(f"memory-pareto-n{best}", f"Error against peak workspace at n = {best}", more=", front marked")
-    if best and usual_cost(group) is not WORK and knobs.knobs(group, best):
+    if best and usual_cost(group).name != WORK.name and knobs.knobs(group, best):
         add(f"work-pareto-n{best}", f"Error against operations at n = {best}", more=", front marked")
     for name, title, drawn in (
             ("fronts", "Fronts of error against time", trade.has_fronts(group)),
@@ -69,7 +69,7 @@ def _of_group(analysis, group, lengths):
             ("exponents", "Exponents of time with intervals", any(analysis.fit(s, "time") for s in group.series)),
             ("bubble", f"Speed, quality and memory at n = {best}", best and trade.has_bubble(group, best)),
             ("knobs", f"What a parameter buys at n = {best}", best and bool(knobs.knobs(group, best))),
-            ("roofline", f"Roofline at n = {best}", best and usual_cost(group) is not WORK
+            ("roofline", f"Roofline at n = {best}", best and usual_cost(group).name != WORK.name
              and roofline.ceilings(analysis.run, group) is not None)):
         if drawn:
             add(name, title)

@@ -56,7 +56,7 @@ STATE = Quantity("state", "What is kept between tokens against context", "kept b
 QUANTITIES = {q.name: q for q in (TIME, STATE, MEMORY, ERROR, ACCURACY)}
 TOKEN = replace(TIME, title="Time per token against context", axis="time per token [µs]", scale=1e-3)
 DECODING = {q.name: replace(q, title=q.title.replace("sequence length", "context"), length="context [tokens]")
-            for q in (*QUANTITIES.values(), TOKEN)}
+            for q in (*QUANTITIES.values(), WORK, TOKEN)}
 
 
 def said(quantity, group):

@@ -45,6 +45,7 @@ def test_rows(out):
         assert float(r["err_impl_rel_fro"]) < 1e-5
         if r["variant"] == "flash":
             assert float(r["err_exact_rel_fro"]) < 1e-5  # the baseline is exact
+            assert float(r["pairs_executed"]) == int(r["n_k"])  # of the step, not of the fill
     prefill = {(r["variant"], r["n_k"]) for r in rows(out / "raw.csv") if r["pass"] == "time" and r["prefill_ns"]}
     assert len(prefill) == 20
 

@@ -295,7 +295,8 @@ void feature_plan(const struct attn_shape *s, const struct feature_map *map, siz
 	double sums = 2 * (rows + n_k) * dim * d_v; /* phi S and psi^T V */
 
 	/* A causal team of one passes no sums on. */
-	p->shared = (ranks == 1 && (s->causal || two_sided)) ? 0 : (two_sided ? 2 : 1) * ranks * feature_state_floats(s, map) * sizeof(float);
+	size_t sums_passed = ranks == 1 && (s->causal || two_sided) ? 0 : (two_sided ? 2 : 1) * ranks;
+	p->shared = sums_passed * feature_state_floats(s, map) * sizeof(float);
 	p->scratch = (feature_state_floats(s, map) + feature_work_floats(s, map)) * sizeof(float);
 	p->flops_useful = sums + (map->normalise ? (2 * rows + n_k) * dim : 0) +
 	                  (rows + n_k) * map->map_flops;

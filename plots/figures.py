@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 
 from . import forest, knobs, machine, matrices, noise, published, roofline, trade
-from .lines import ACCURACY, FEW, MEMORY, QUANTITIES, drawable, facts, family_lines, lines
+from .lines import ACCURACY, FEW, MEMORY, QUANTITIES, drawable, facts, family_lines, lines, title_of
 from .pareto import best_length, pareto, points, telling_lengths
 
 FORMATS = ("pdf", "svg", "png")
@@ -51,9 +51,9 @@ def _of_group(analysis, group, lengths):
         count = len(drawable(group, q))
         if count:
             scale = "" if q is ACCURACY else ", log-log"
-            add(q.name, q.title, (2, 1), f"{scale}, {count} variants")
+            add(q.name, title_of(q, group), (2, 1), f"{scale}, {count} variants")
         if count > FEW:
-            add(f"{q.name}-families", f"{q.title}, family by family", (2,))
+            add(f"{q.name}-families", f"{title_of(q, group)}, family by family", (2,))
     for n in lengths or telling_lengths(group):
         count = len(points(group, n))
         if count >= 2:

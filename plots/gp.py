@@ -11,7 +11,8 @@ from pathlib import Path
 from . import machine, style
 from .axes import gap, limits
 from .data import GROUP, DataError, usual_scale
-from .lines import ERROR, MEMORY, QUANTITIES, TIME, clear_growth, facts
+from .lines import (ERROR, MEMORY, QUANTITIES, TIME, axis_of, clear_growth, facts, length_name,
+                    title_of)
 from .pareto import best_length, front, points
 
 SCRIPTS = Path(__file__).parent / "gnuplot"
@@ -50,7 +51,7 @@ def _variables(run, group, name):
     found = points(group, n) if n else []
     quantity = QUANTITIES.get(name, ERROR)
     shown = [s for s in group.series if (s.ok[quantity.column] > 0).any()]
-    title = quantity.title
+    title = title_of(quantity, group)
     if name == "pareto":
         shown, title = [f[0] for f in found], f"Error against time at n = {n}"
     if not shown or (name == "pareto" and len(found) < 2):
@@ -60,6 +61,7 @@ def _variables(run, group, name):
     half = (len(words) + 1) // 2
     return {
         "csv": str((run.path / "summary.csv").resolve()), "heading": title,
+        "across": length_name(group), "up": axis_of(TIME if name == "pareto" else quantity, group),
         "facts": _plain(" · ".join(words[:half])), "more": _plain(" · ".join(words[half:])),
         "keep": _condition(group),
         "variants": " ".join(s.variant for s in shown),

@@ -6,7 +6,7 @@ from . import style
 from .axes import limits
 from .canvas import Sheet, families_of
 from .labels import text_width
-from .lines import ERROR, TIME, facts
+from .lines import ERROR, TIME, axis_of, facts
 from .pareto import points
 from .trade import _axes_names, _labels, _log
 
@@ -59,7 +59,7 @@ def knob_curves(group, n, columns, machine=""):
         marked += [_Named(f"{variant} {name}={v:g}" if k == len(line) - 1 else f"{v:g}", p[0], (p[1], p[4]))
                    for k, (v, p) in enumerate(line)]
         paths_drawn.append(list(zip(xs, ys)))
-    _axes_names(sheet, ax, TIME.axis, ERROR.axis)
+    _axes_names(sheet, ax, axis_of(TIME, group), ERROR.axis)
     _labels(sheet, ax, marked, [m.at for m in marked], size, paths_drawn)
     return sheet.figure
 

@@ -48,7 +48,27 @@ ERROR = Quantity("error", "Error against sequence length",
 ACCURACY = Quantity("accuracy", "Task accuracy against sequence length", "task accuracy [1]",
                     "task_accuracy", (), 1.0, lambda low, high, most: [0, 0.2, 0.4, 0.6, 0.8, 1],
                     "{:.1f}".format, False, (-0.03, 1.03))
-QUANTITIES = {q.name: q for q in (TIME, MEMORY, ERROR, ACCURACY)}
+STATE = Quantity("state", "What a sequence keeps, against its length", "state, all heads [bytes]", "state_bytes", (), 1.0,
+                 binary_ticks, bytes_text, True)
+QUANTITIES = {q.name: q for q in (TIME, MEMORY, STATE, ERROR, ACCURACY)}
+
+
+def title_of(quantity, group):
+    if quantity is TIME and group.decode:
+        return "Time of a decode step against the context"
+    return quantity.title.replace("sequence length", "context") if group.decode else quantity.title
+
+
+def axis_of(quantity, group):
+    if group.decode and quantity is TIME:
+        return "time of one decode step [ms]"
+    if group.decode and quantity is MEMORY:
+        return "peak workspace, state included [bytes]"
+    return quantity.axis
+
+
+def length_name(group):
+    return "context n [tokens]" if group.decode else "sequence length n [tokens]"
 
 
 @lru_cache(maxsize=8192)
@@ -77,11 +97,11 @@ def lines(group, quantity, columns, machine=""):
     step = size["text"] * 1.22
     margin = 20 + size["mark"] + 6 + max(text_width(t, size["text"]) for t in names)
     body = max(150 if columns == 1 else 200, len(names) * step + 4)
-    sheet = Sheet(columns, quantity.title, facts(group, machine), families_of(shown),
+    sheet = Sheet(columns, title_of(quantity, group), facts(group, machine), families_of(shown),
                   _notes(group, shown, quantity), body, left=_left(quantity, size))
     edge = sheet.right - margin
     curves = [(s,) + curve(s, quantity) for s in shown]
-    floor, panels = _panels(sheet, edge, quantity, curves, guides)
+    floor, panels = _panels(sheet, edge, group, quantity, curves, guides)
     if quantity.growth:
         slopes(sheet, panels[0][0], [(n, y) for _, n, y, _, _ in curves])
     for ax, _, _ in panels:
@@ -112,7 +132,7 @@ def family_lines(group, quantity, machine=""):
     down = -(-len(families) // across)
     step = size["text"] * 1.2
     tall = max(100, max(sum(_family(s) == f for s in shown) for f in families) * step + 2)
-    sheet = Sheet(2, f"{quantity.title}, family by family", facts(group, machine), [],
+    sheet = Sheet(2, f"{title_of(quantity, group)}, family by family", facts(group, machine), [],
                   _notes(group, shown, quantity), down * (tall + 20) - 8, left=_left(quantity, size))
     widest = [max(text_width(s.label, size["text"]) for s in shown
                   if _family(s) in families[k::across]) + 18 for k in range(across)]
@@ -130,7 +150,7 @@ def family_lines(group, quantity, machine=""):
         _family_panel(sheet, ax, quantity, shown, family, (left, top, wide, tall, low), size)
         if last:
             ax.set_xlabel("length n [tokens]", fontsize=size["text"], labelpad=2)
-    sheet.text(9, (sheet.bottom + sheet.top) / 2, quantity.axis, rotation=90, ha="center",
+    sheet.text(9, (sheet.bottom + sheet.top) / 2, axis_of(quantity, group), rotation=90, ha="center",
                va="center")
     return sheet.figure
 
@@ -173,15 +193,14 @@ def facts(group, machine=""):
     seeds = group.cells["seed"].nunique()
     threads = key["threads"]
     return [w for w in (
-        group.input + spread_of,
+        "decode" if group.decode else "", group.input + spread_of,
         f"batch {key['batch']:g}", f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
         + (f" ({key['kv_heads']:g} of keys)" if key["kv_heads"] != key["heads"] else ""),
-        f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] else "",
+        f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] and not group.decode else "",
         d, "" if usual_scale(key) else f"scale {key['scale']:.3g}",
         "causal" if key["causal"] else "bidirectional", key["dtype"],
         f"{threads:g} thread" + "s" * (threads != 1), key["isa"],
         f"{key['cache']} cache" if key["cache"] else "",
-        key["mode"] if key["mode"] not in ("", "forward") else "",
         f"{seeds} seeds" if seeds > 1 else "", machine) if w]
 
 
@@ -261,7 +280,7 @@ def _guide_lines(ax, guides, size):
                 zorder=1.6)
 
 
-def _panels(sheet, edge, quantity, curves, guides):
+def _panels(sheet, edge, group, quantity, curves, guides):
     """(floor, [(axes, low, high)]): one panel, or two about an empty stretch of values."""
     values = np.concatenate([np.concatenate([y, lo, hi]) for _, _, y, lo, hi in curves]
                             + [[v for _, v in points] for _, points, _ in guides]
@@ -285,8 +304,8 @@ def _panels(sheet, edge, quantity, curves, guides):
         panels[0][0].tick_params(labelbottom=False, length=0, axis="x")
         panels[0][0].spines["bottom"].set_visible(False)
         _break_mark(sheet, parts[0][0] - 3)
-    panels[-1][0].set_xlabel("sequence length n [tokens]", fontsize=sheet.size["text"], labelpad=2)
-    sheet.text(9, (sheet.bottom + sheet.top) / 2, quantity.axis, rotation=90, ha="center",
+    panels[-1][0].set_xlabel(length_name(group), fontsize=sheet.size["text"], labelpad=2)
+    sheet.text(9, (sheet.bottom + sheet.top) / 2, axis_of(quantity, group), rotation=90, ha="center",
                va="center")
     return parts[-1][2], panels
 

@@ -104,6 +104,8 @@ def _falls(table):
 def _fell(table, a, b, role):
     if table.ours and role == "memory":
         return False  # counted to the byte; the declared bytes are compared with it in _own
+    if role == "time" and b.get("work", np.nan) < a.get("work", np.nan):
+        return False  # so it is declared: a transform of a length with large prime factors
     if role == "time" and np.isfinite(a.get("low", np.nan)) and np.isfinite(b.get("high", np.nan)):
         return b["high"] < a["low"] * (1 - FALL_TIMED)
     return not table.ours and b[role] < a[role] * (1 - FALL)

@@ -8,7 +8,7 @@ from .axes import bytes_text, decimal_ticks, length_axis, limits, number, plain,
 from .canvas import Sheet, families_of
 from .crossover import LEVELS
 from .labels import anchor, place, spread, text_width
-from .lines import ERROR, TIME, _family, facts
+from .lines import ERROR, TIME, _family, axis_of, facts, length_name
 from .pareto import front, points
 from .speed import speedup_at
 
@@ -55,7 +55,7 @@ def fronts(group, columns, machine=""):
         shape = style.marker(f[0].family, f[0].variant)
         ax.plot(f[1], f[4], linestyle="none", marker=shape, zorder=3, markersize=style.mark_size(shape, size["mark"]) * 1.4,
                 markerfacecolor=style.colour(f[0].family), markeredgecolor=style.PAPER, markeredgewidth=0.4)
-    _axes_names(sheet, ax, TIME.axis, ERROR.axis)
+    _axes_names(sheet, ax, axis_of(TIME, group), ERROR.axis)
     _labels(sheet, ax, [f[0] for f, _ in marks], [(f[1], f[4]) for f, _ in marks], size)
     edge = ax.get_window_extent().x1
     heights = spread([sheet.place_of(ax, 1, chosen[n][-1][4])[1] for n in lengths], size["text"] * 1.3,
@@ -122,7 +122,7 @@ def equal_error(analysis, group, columns, machine=""):
                     markerfacecolor=style.colour(s.family), markeredgecolor=style.PAPER, markeredgewidth=0.4, zorder=3)
         spots += [(s, n, r.value) for i, (n, r, s) in enumerate(curve) if i == 0 or curve[i - 1][2] is not s]
         paths += [[(n, r.value) for n, r, _ in curve]]
-    _axes_names(sheet, ax, "sequence length n [tokens]", "times as fast as flash")
+    _axes_names(sheet, ax, length_name(group), "times as fast as flash")
     _labels(sheet, ax, [s for s, _, _ in spots], [(n, y) for _, n, y in spots], size, paths)
     edge = ax.get_window_extent().x1
     ends = [sheet.place_of(ax, c[-1][0], c[-1][1].value) for _, c in curves]

@@ -10,7 +10,7 @@ at(i) = (@keep && mine(i) && measured(0) && column("n_k") == length ? ms("time_m
 set multiplot
 load "upper.gp"
 set ylabel "relative error, ‖X − Y‖ / ‖Y‖ [1]"
-if (!broken) set xlabel "time of one forward pass [ms]"
+if (!broken) set xlabel up
 plot 1 with lines lc rgb "#5e6166" lw 1 dt 3 notitle, \
      for [i=1:words(variants)] csv using (at(i)):(column("err_exact_rel_fro")):(ms("time_ci95_lo_ns")):(ms("time_ci95_hi_ns")) \
          with xerrorbars lc rgb rgb(i) pt shape(i) ps 0.7 lw 0.9 notitle, \
@@ -18,7 +18,7 @@ plot 1 with lines lc rgb "#5e6166" lw 1 dt 3 notitle, \
          with points lc rgb "#1b1b1c" pt 6 ps 1.3 lw 1 notitle
 if (broken) {
 	load "lower.gp"
-	set xlabel "time of one forward pass [ms]"
+	set xlabel up
 	plot for [i=1:words(variants)] csv using (at(i)):(column("err_exact_rel_fro")):(ms("time_ci95_lo_ns")):(ms("time_ci95_hi_ns")) \
 	         with xerrorbars lc rgb rgb(i) pt shape(i) ps 0.7 lw 0.9 notitle, \
 	     for [k=1:words(front)] csv using (at(int(word(front, k)))):(column("err_exact_rel_fro")) \

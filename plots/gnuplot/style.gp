@@ -4,6 +4,7 @@
 #
 #   csv       path of summary.csv
 #   out       file to write;  term  a terminal, as in `set terminal`
+#   across, up   names of the axes
 #   heading   title;  facts, more  second and third line of it
 #   keep      condition on a row, in gnuplot: strcol("input_kind") eq "gauss:sigma=1"
 #   variants, params, names   the curves: words of the columns `variant` and

@@ -8,6 +8,8 @@
     error: ["relative error, ‖X − Y‖ / ‖Y‖ [1]", ""], accuracy: ["task accuracy [1]", ""],
   };
   const part = () => data.groups[$("chart-group") ? Number($("chart-group").value) : 0];
+  const lengthName = () => (part().decode ? "context n [tokens]" : "sequence length n [tokens]");
+  const named = (q) => (q === "time" && part().decode ? "time of one decode step [ms]" : axes[q][0]);
   const chosen = { pareto: ["time", "error"], "memory-pareto": ["memory", "error"] };  // x and y of the charts of one length
   const hidden = new Set();
 
@@ -56,8 +58,8 @@
     Plotly.react("chart", traces, {
       paper_bgcolor: colour("paper"), plot_bgcolor: colour("paper"), font: { color: colour("ink"), family: "system-ui, sans-serif", size: 13 },
       margin: { l: 70, r: 15, t: 40, b: 55 }, hovermode: "closest",
-      xaxis: { ...grid, type, title: { text: pareto ? axes[across][0] : "sequence length n [tokens]" }, ...(pareto ? {} : { tickvals: lengths, ticktext: lengths.map(String) }) },
-      yaxis: { ...grid, type: up === "accuracy" ? "linear" : type, title: { text: axes[up][0] }, rangemode: "tozero" },
+      xaxis: { ...grid, type, title: { text: pareto ? named(across) : lengthName() }, ...(pareto ? {} : { tickvals: lengths, ticktext: lengths.map(String) }) },
+      yaxis: { ...grid, type: up === "accuracy" ? "linear" : type, title: { text: named(up) }, rangemode: "tozero" },
       legend: narrow ? { orientation: "h", y: -0.2, groupclick: "toggleitem" } : { groupclick: "toggleitem", tracegroupgap: 4 },
     }, { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
       toImageButtonOptions: { format: "svg", filename: `attnbench-${quantity}` } });

@@ -119,6 +119,8 @@ bool ceilings_measure(struct team *team, const struct kern *kern, const struct t
 		team_run(team, TEAM_FAST, touch, &t);
 		s.what = ATTN_CEILING_FMA;
 		out->fma_gflops = best_rate(team, &s, seconds);
+		s.what = ATTN_CEILING_BF16;
+		out->bf16_gflops = attn_ceiling(kern, s.what, NULL, 0, 1) > 0 ? best_rate(team, &s, seconds) : (double)NAN;
 		s.what = ATTN_CEILING_SGEMM;
 		s.floats = square / sizeof(float);
 		out->sgemm_gflops = best_rate(team, &s, seconds);
@@ -154,12 +156,16 @@ json_t *ceilings_json(const struct ceilings *c, size_t n)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, json_pack("{s:i s:s s:f s:f s:f s:o s:o}", "threads", (int)c[i].threads,
-		                                      "isa", c[i].isa, "fma_gflops", c[i].fma_gflops,
-		                                      "sgemm_gflops", c[i].sgemm_gflops, "exp_gexps",
-		                                      c[i].exp_gexps, "read_gbs", levels_json(c[i].read_gbs),
-		                                      "triad_gbs", levels_json(c[i].triad_gbs)));
+	for (size_t i = 0; i < n; i++) {
+		json_t *one = json_pack("{s:i s:s s:f s:f s:f s:o s:o}", "threads", (int)c[i].threads,
+		                        "isa", c[i].isa, "fma_gflops", c[i].fma_gflops,
+		                        "sgemm_gflops", c[i].sgemm_gflops, "exp_gexps",
+		                        c[i].exp_gexps, "read_gbs", levels_json(c[i].read_gbs),
+		                        "triad_gbs", levels_json(c[i].triad_gbs));
+		if (!isnan(c[i].bf16_gflops))
+			json_object_set_new(one, "bf16_gflops", json_real(c[i].bf16_gflops));
+		json_array_append_new(list, one);
+	}
 	return list;
 }
 
@@ -179,11 +185,13 @@ static size_t ceilings_parse(const char *text, struct ceilings out[CEILINGS_MAX]
 	for (size_t i = 0; i < n; i++) {
 		const json_t *one = json_array_get(list, i);
 		const char *isa = json_string_value(json_object_get(one, "isa"));
+		const json_t *bf16 = json_object_get(one, "bf16_gflops");
 		out[i] = (struct ceilings){
 			.threads = (unsigned)json_integer_value(json_object_get(one, "threads")),
 			.fma_gflops = json_number_value(json_object_get(one, "fma_gflops")),
 			.sgemm_gflops = json_number_value(json_object_get(one, "sgemm_gflops")),
 			.exp_gexps = json_number_value(json_object_get(one, "exp_gexps")),
+			.bf16_gflops = bf16 ? json_number_value(bf16) : (double)NAN,
 		};
 		snprintf(out[i].isa, sizeof out[i].isa, "%s", isa ? isa : "");
 		levels_from(json_object_get(one, "read_gbs"), out[i].read_gbs);
@@ -200,6 +208,10 @@ static void add_row(struct grid *grid, const struct ceilings *c)
 	grid_cell(grid, "%.1f", c->fma_gflops);
 	grid_cell(grid, "%.1f", c->sgemm_gflops);
 	grid_cell(grid, "%.2f", c->exp_gexps);
+	if (isnan(c->bf16_gflops))
+		grid_cell(grid, "%s", "");
+	else
+		grid_cell(grid, "%.1f", c->bf16_gflops);
 	for (size_t i = 0; i < 2 * LEVELS; i++) {
 		double gbs = i % 2 ? c->triad_gbs[i / 2] : c->read_gbs[i / 2];
 		if (isnan(gbs))
@@ -212,7 +224,7 @@ static void add_row(struct grid *grid, const struct ceilings *c)
 static void grid_head(struct grid *grid)
 {
 	static const char *const names[] = {
-		">threads", "isa", ">fma_gflops", ">sgemm_gflops", ">exp_gexps", ">read_l1_gbs",
+		">threads", "isa", ">fma_gflops", ">sgemm_gflops", ">exp_gexps", ">bf16_gflops", ">read_l1_gbs",
 		">triad_l1_gbs", ">read_l2_gbs", ">triad_l2_gbs", ">read_l3_gbs", ">triad_l3_gbs",
 		">read_dram_gbs", ">triad_dram_gbs",
 	};

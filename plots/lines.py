@@ -239,7 +239,7 @@ def _notes(group, shown, quantity):
 
 def _left(quantity, size):
     """Room for the axis title and the widest tick label."""
-    widest = {"memory": "512 KiB", "error": "2 × 10−", "time": "10 000", "accuracy": "0.2"}[quantity.name]
+    widest = {"memory": "512 KiB", "state": "512 KiB", "error": "2 × 10−", "time": "10 000", "accuracy": "0.2"}[quantity.name]
     return 21 + text_width(widest, size["text"])
 
 

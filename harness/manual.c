@@ -35,7 +35,7 @@ static void wrap(struct text *out, size_t at, size_t indent, size_t width, const
 
 	while (*words) {
 		size_t len = strcspn(words, " ");
-		if (!first && at + 1 + len > width) {
+		if (at > indent && at + !first + len > width) {
 			text_printf(out, "\n%*s", (int)indent, "");
 			at = indent;
 		} else if (!first) {

@@ -57,7 +57,7 @@ FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz_*.c))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests fuzzers check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench complexity catalogue asan format tidy clean install
+.PHONY: all help deps test tests fuzzers check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench complexity catalogue asan format tidy clean install uninstall
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -189,15 +189,33 @@ format:                           ## lay out C as .clang-format says
 tidy:                             ## static analysis: hints, not a gate
 	clang-tidy --quiet $(ATTN) $(HARNESS) -- $(STRICT) $(PKG_CFLAGS)
 
-install: all                      ## into $(DESTDIR)$(PREFIX)
-	install -d $(DEST)/bin $(DEST)/include/attnbench $(DEST)/share/attnbench/plots
+MAN     = $(DEST)/share/man/man1/attnbench.1
+BASH    = $(DEST)/share/bash-completion/completions/attnbench
+ZSH     = $(DEST)/share/zsh/site-functions/_attnbench
+PC      = $(DEST)/share/pkgconfig/attnbench.pc
+SHARED  = $(DEST)/share/attnbench
+VERSION = $(shell sed -n 's/.*ATTNBENCH_VERSION "\(.*\)"/\1/p' harness/version.h)
+
+install: all                      ## into $(DESTDIR)$(PREFIX): program, man page, completion, headers
+	install -d $(DEST)/bin $(DEST)/include/attnbench $(dir $(MAN) $(BASH) $(ZSH) $(PC)) $(SHARED)/plots \
+		$(SHARED)/results $(DEST)/share/doc/attnbench
 	install -m 755 attnbench $(DEST)/bin
 	install -m 644 attention/attn.h $(DEST)/include/attnbench
-	cp -R plots/. $(DEST)/share/attnbench/plots
-	cp -R attention/plugin harness/peers $(DEST)/share/attnbench
-	cp -R harness/sweeps datasets/real $(DEST)/share/attnbench
-	install -d $(DEST)/share/attnbench/results
-	cp -R results/published $(DEST)/share/attnbench/results
+	install -m 644 LICENSE $(DEST)/share/doc/attnbench
+	./attnbench help --as man >$(MAN)
+	./attnbench help --as bash >$(BASH)
+	./attnbench help --as zsh >$(ZSH)
+	printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' 'datadir=$${prefix}/share/attnbench' '' \
+		'Name: attnbench' 'Description: interface of attention variants, for plug-ins of attnbench' \
+		'Version: $(VERSION)' 'Cflags: -I$${includedir}' >$(PC)
+	cp -R plots/. $(SHARED)/plots
+	cp -R attention/plugin harness/peers harness/sweeps datasets/real $(SHARED)
+	cp -R results/published $(SHARED)/results
+	find $(SHARED) -name __pycache__ -prune -exec rm -rf {} +
+
+uninstall:                        ## remove what install put there
+	rm -rf $(SHARED) $(DEST)/include/attnbench $(DEST)/share/doc/attnbench
+	rm -f $(DEST)/bin/attnbench $(MAN) $(BASH) $(ZSH) $(PC)
 
 # Whichever compiler or mode was built last is the one that runs.
 attnbench: $(BUILD)/attnbench FORCE

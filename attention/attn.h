@@ -324,6 +324,7 @@ enum attn_ceiling {
 	ATTN_CEILING_TRIAD, /* bytes of y += a x, counted as two reads and a write */
 	ATTN_CEILING_EXP,   /* exponentials */
 	ATTN_CEILING_SGEMM, /* FLOP of square products through BLAS, 3 of them in x */
+	ATTN_CEILING_BF16,  /* FLOP of products of bf16 in registers; 0 where the CPU has none */
 };
 double attn_ceiling(const struct kern *kern, enum attn_ceiling what, float *x, size_t floats,
                     size_t rounds);

@@ -121,18 +121,6 @@ bool options_parse(struct config *config, unsigned verb, int argc, char **argv, 
 	return true;
 }
 
-void options_help(unsigned verb, struct text *out)
-{
-	for (const struct option_def *o = option_table; o->name; o++) {
-		if (!(o->verbs & verb))
-			continue;
-		char left[64], letter[4] = { '-', o->letter, ',', '\0' };
-		snprintf(left, sizeof left, "%s --%s%s%s", o->letter ? letter : "   ", o->name,
-		         o->argument ? " " : "", o->argument ? o->argument : "");
-		text_printf(out, "  %-24s %s\n", left, o->help);
-	}
-}
-
 const struct axis_text *config_axis(const struct config *config, const struct group *group,
                                     enum axis_id axis)
 {

@@ -101,16 +101,17 @@ static void working_sets(const struct topo_info *topo, size_t threads, size_t by
 static void measure_sections(struct team *team, const struct kern *kern, float **x, size_t square,
                              double seconds, struct ceilings *out)
 {
-	struct section s[3 + 2 * LEVELS] = {
+	enum { FIRST = 4, N = FIRST + 2 * LEVELS };
+	struct section s[N] = {
 		{ .what = ATTN_CEILING_FMA, .floats = EXP_FLOATS },
 		{ .what = ATTN_CEILING_SGEMM, .floats = square },
 		{ .what = ATTN_CEILING_EXP, .floats = EXP_FLOATS },
+		{ .what = ATTN_CEILING_BF16, .floats = attn_ceiling(kern, ATTN_CEILING_BF16, NULL, 0, 1) > 0 ? EXP_FLOATS : 0 },
 	};
-	enum { N = sizeof s / sizeof *s };
 
 	for (size_t level = 0; level < LEVELS; level++)
 		for (size_t i = 0; i < 2; i++)
-			s[3 + 2 * level + i] = (struct section){
+			s[FIRST + 2 * level + i] = (struct section){
 				.what = i ? ATTN_CEILING_TRIAD : ATTN_CEILING_READ,
 				.floats = out->level_bytes[level] / sizeof(float) / 64 * 64,
 			};
@@ -127,8 +128,9 @@ static void measure_sections(struct team *team, const struct kern *kern, float *
 	out->fma_gflops = s[0].best;
 	out->sgemm_gflops = s[1].best;
 	out->exp_gexps = s[2].best;
+	out->bf16_gflops = s[3].floats ? s[3].best : (double)NAN;
 	for (size_t level = 0; level < LEVELS; level++) {
-		const struct section *read = &s[3 + 2 * level], *triad = read + 1;
+		const struct section *read = &s[FIRST + 2 * level], *triad = read + 1;
 		out->read_gbs[level] = read->floats ? read->best : (double)NAN;
 		out->triad_gbs[level] = triad->floats ? triad->best : (double)NAN;
 	}
@@ -173,12 +175,16 @@ json_t *ceilings_json(const struct ceilings *c, size_t n)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, json_pack("{s:i s:s s:f s:f s:f s:o s:o}", "threads", (int)c[i].threads,
-		                                      "isa", c[i].isa, "fma_gflops", c[i].fma_gflops,
-		                                      "sgemm_gflops", c[i].sgemm_gflops, "exp_gexps",
-		                                      c[i].exp_gexps, "read_gbs", levels_json(c[i].read_gbs),
-		                                      "triad_gbs", levels_json(c[i].triad_gbs)));
+	for (size_t i = 0; i < n; i++) {
+		json_t *one = json_pack("{s:i s:s s:f s:f s:f s:o s:o}", "threads", (int)c[i].threads,
+		                        "isa", c[i].isa, "fma_gflops", c[i].fma_gflops,
+		                        "sgemm_gflops", c[i].sgemm_gflops, "exp_gexps",
+		                        c[i].exp_gexps, "read_gbs", levels_json(c[i].read_gbs),
+		                        "triad_gbs", levels_json(c[i].triad_gbs));
+		if (!isnan(c[i].bf16_gflops))
+			json_object_set_new(one, "bf16_gflops", json_real(c[i].bf16_gflops));
+		json_array_append_new(list, one);
+	}
 	return list;
 }
 
@@ -198,11 +204,13 @@ static size_t ceilings_parse(const char *text, struct ceilings out[CEILINGS_MAX]
 	for (size_t i = 0; i < n; i++) {
 		const json_t *one = json_array_get(list, i);
 		const char *isa = json_string_value(json_object_get(one, "isa"));
+		const json_t *bf16 = json_object_get(one, "bf16_gflops");
 		out[i] = (struct ceilings){
 			.threads = (unsigned)json_integer_value(json_object_get(one, "threads")),
 			.fma_gflops = json_number_value(json_object_get(one, "fma_gflops")),
 			.sgemm_gflops = json_number_value(json_object_get(one, "sgemm_gflops")),
 			.exp_gexps = json_number_value(json_object_get(one, "exp_gexps")),
+			.bf16_gflops = bf16 ? json_number_value(bf16) : (double)NAN,
 		};
 		snprintf(out[i].isa, sizeof out[i].isa, "%s", isa ? isa : "");
 		levels_from(json_object_get(one, "read_gbs"), out[i].read_gbs);
@@ -219,6 +227,10 @@ static void add_row(struct grid *grid, const struct ceilings *c)
 	grid_cell(grid, "%.1f", c->fma_gflops);
 	grid_cell(grid, "%.1f", c->sgemm_gflops);
 	grid_cell(grid, "%.2f", c->exp_gexps);
+	if (isnan(c->bf16_gflops))
+		grid_cell(grid, "%s", "");
+	else
+		grid_cell(grid, "%.1f", c->bf16_gflops);
 	for (size_t i = 0; i < 2 * LEVELS; i++) {
 		double gbs = i % 2 ? c->triad_gbs[i / 2] : c->read_gbs[i / 2];
 		if (isnan(gbs))
@@ -231,7 +243,7 @@ static void add_row(struct grid *grid, const struct ceilings *c)
 static void grid_head(struct grid *grid)
 {
 	static const char *const names[] = {
-		">threads", "isa", ">fma_gflops", ">sgemm_gflops", ">exp_gexps", ">read_l1_gbs",
+		">threads", "isa", ">fma_gflops", ">sgemm_gflops", ">exp_gexps", ">bf16_gflops", ">read_l1_gbs",
 		">triad_l1_gbs", ">read_l2_gbs", ">triad_l2_gbs", ">read_l3_gbs", ">triad_l3_gbs",
 		">read_dram_gbs", ">triad_dram_gbs",
 	};

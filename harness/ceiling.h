@@ -23,6 +23,7 @@ struct ceilings {
 	unsigned threads;
 	char isa[16];
 	double fma_gflops, sgemm_gflops, exp_gexps;
+	double bf16_gflops; /* NAN: bf16 is converted to f32 */
 	double read_gbs[LEVELS], triad_gbs[LEVELS];
 	size_t level_bytes[LEVELS]; /* the working set of a thread */
 };

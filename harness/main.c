@@ -20,44 +20,6 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef bool verb_fn(const struct config *config, struct text *out, char *error);
-typedef bool test_fn(const struct config *config, size_t *failures, struct text *out, char *error);
-
-struct verb {
-	const char *name, *arguments, *help;
-	unsigned mask;        /* its options; 0: it reads its own */
-	bool sweep;           /* takes a sweep file */
-	verb_fn *call;        /* all NULL: run, or a verb of plots/ */
-	test_fn *test;
-};
-
-static const struct verb verbs[] = {
-	{ "list", "[VARIANT]", "variants, inputs, instruction sets, columns", VERB_LIST, false, list_verb, NULL },
-	{ "plan", "[SWEEP.ini]", "the cells, predicted time and memory, what is skipped and why", VERB_PLAN,
-	  true, plan_verb, NULL },
-	{ "run", "[SWEEP.ini]", "measure; the same command again goes on where it ended", VERB_RUN, true,
-	  NULL, NULL },
-	{ "show", "DIR", "the table of a run", VERB_SHOW, false, show_verb, NULL },
-	{ "check", "DIR", "is a run whole and consistent?", VERB_CHECK, false, NULL, check_verb },
-	{ "experiment", "NAME", "tables without a variant: sqrt-d", VERB_EXPERIMENT, false, experiment_verb, NULL },
-	{ "roof", "", "the ceilings of this machine: arithmetic, memory, exponentials", VERB_ROOF, false,
-	  roof_verb, NULL },
-	{ "doctor", "", "what disturbs measurements here, and what to do", VERB_DOCTOR, false, doctor_verb, NULL },
-	{ "selftest", "", "does the harness measure what it says, here? experiments with their claims",
-	  VERB_SELFTEST, false, NULL, selftest_verb },
-	{ "verify", "", "does every variant do what its definition says? all properties, all kernels",
-	  VERB_VERIFY, false, NULL, verify_verb },
-	/* Verbs of plots/, which reads its own options. */
-	{ "report", "DIR", "figures, findings and a page from a run", 0, false, NULL, NULL },
-	{ "figures", "DIR", "figures from a run: PDF, SVG, PNG", 0, false, NULL, NULL },
-	{ "findings", "DIR", "the most interesting findings of a run, in words", 0, false, NULL, NULL },
-	{ "fit", "DIR", "exponents and crossovers with intervals", 0, false, NULL, NULL },
-	{ "compare", "A B", "two runs, or two variants of one: what is faster", 0, false, NULL, NULL },
-	{ "lint", "FILE", "is a table of results plausible? ours or another program's", 0, false, NULL, NULL },
-	{ "peers", "DIR", "our variants beside other programs: figures and tables", 0, false, NULL, NULL },
-	{ 0 },
-};
-
 static int complain(int code, const char *error)
 {
 	fprintf(stderr, "attnbench: %s\n", error);
@@ -66,28 +28,12 @@ static int complain(int code, const char *error)
 
 static int usage(FILE *to)
 {
-	fputs("attnbench measures time, memory and error of attention variants.\n\n"
-	      "usage: attnbench VERB [OPTION]... [ARGUMENT]\n\n", to);
-	for (const struct verb *v = verbs; v->name; v++)
-		fprintf(to, "  %-9s %-12s %s\n", v->name, v->arguments, v->help);
-	fputs("\n`attnbench VERB --help` lists the options of a verb.\n"
-	      "Exit codes: 0 ok, 1 some cells failed, 2 wrong use, 3 environment, 4 regression,\n"
-	      "130 interrupted.\n", to);
-	return to == stdout ? CODE_OK : CODE_USAGE;
-}
-
-static int help(const struct verb *verb)
-{
 	struct text text = { 0 };
 
-	options_help(verb->mask, &text);
-	printf("attnbench %s%s%s: %s\n\n%s", verb->name, *verb->arguments ? " " : "", verb->arguments,
-	       verb->help, text.s ? text.s : "");
-	if (verb->sweep)
-		fputs("\nLists read 256,512 or 256..4096:x2 or 1..8:+1. A sweep file has the same options as\n"
-		      "keys; its sections are groups whose lists are crossed. What is given here wins.\n", stdout);
+	usage_print(&text);
+	fputs(text.s ? text.s : "", to);
 	text_free(&text);
-	return CODE_OK;
+	return to == stdout ? CODE_OK : CODE_USAGE;
 }
 
 static int unknown_verb(const char *name)
@@ -95,7 +41,7 @@ static int unknown_verb(const char *name)
 	struct nearest nearest = { .word = name };
 	char hint[HINT_MAX], error[ERROR_MAX];
 
-	for (const struct verb *v = verbs; v->name; v++)
+	for (const struct verb *v = verb_table; v->name; v++)
 		nearest_offer(&nearest, v->name);
 	fail(error, "there is no verb '%s'%s", name,
 	     *nearest_hint(&nearest, hint) ? hint : "; `attnbench --help` lists them");
@@ -114,7 +60,12 @@ static int run_python(char **argv)
 		                "program nor in ../share/attnbench: install them, or run from the sources");
 	snprintf(python, sizeof python, "%s/.venv/bin/python", root);
 	if (access(python, X_OK)) {
-		fail(error, "the Python environment %.600s/.venv is missing: run `make deps` in %.200s", root, root);
+		snprintf(path, sizeof path, "%s/Makefile", root);
+		if (access(path, F_OK) == 0)
+			fail(error, "the Python environment %.600s/.venv is missing: run `make deps` in %.200s", root, root);
+		else
+			fail(error, "the Python environment is missing: python3 -m venv %.250s/.venv && "
+			            "%.250s/.venv/bin/pip install -r %.250s/plots/requirements.txt", root, root, root);
 		return complain(CODE_ENVIRONMENT, error);
 	}
 	snprintf(path, sizeof path, "%s%s%s", root, before && *before ? ":" : "", before ? before : "");
@@ -181,6 +132,22 @@ static int test(test_fn *fn, const struct config *config, struct text *out, char
 	return failures ? CODE_FAILED_CELLS : CODE_OK;
 }
 
+/* The answer of a shell's completion. */
+static int complete(const char *line)
+{
+	struct text out = { 0 };
+
+	complete_line(line, &out);
+	bool ok = print(&out);
+	text_free(&out);
+	return ok ? CODE_OK : CODE_ENVIRONMENT;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+	return argc == 3 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
+}
+
 static int call(const struct verb *verb, int argc, char **argv, char **all)
 {
 	struct config config = { 0 };
@@ -191,7 +158,8 @@ static int call(const struct verb *verb, int argc, char **argv, char **all)
 	if (!prepare(&config, verb, argc, argv, error)) {
 		complain(code, error);
 	} else if (config.help) {
-		code = help(verb);
+		verb_help(verb, &out);
+		code = CODE_OK;
 	} else {
 		if (verb->call)
 			code = verb->call(&config, &out, error) ? CODE_OK : CODE_USAGE;
@@ -201,9 +169,9 @@ static int call(const struct verb *verb, int argc, char **argv, char **all)
 			code = run_verb(&config, all, &out, error);
 		if (error[0] && code != CODE_OK && code != CODE_FAILED_CELLS && code != CODE_INTERRUPTED)
 			complain(code, error);
-		if (!print(&out) && code == CODE_OK)
-			code = complain(CODE_ENVIRONMENT, "stdout cannot be written to");
 	}
+	if (!print(&out) && code == CODE_OK)
+		code = complain(CODE_ENVIRONMENT, "stdout cannot be written to");
 	text_free(&out);
 	config_free(&config);
 	return code;
@@ -234,12 +202,15 @@ static int answer(int argc, char **argv)
 		printf("attnbench %s\n", ATTNBENCH_VERSION);
 		return CODE_OK;
 	}
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return usage(stdout);
-	for (const struct verb *v = verbs; v->name; v++)
-		if (!strcmp(v->name, argv[1]))
-			return v->mask ? call(v, argc - 1, argv + 1, argv) : run_python(argv + 1);
-	return unknown_verb(argv[1]);
+	if (!strcmp(argv[1], "complete"))
+		return complete(argc > 2 ? argv[2] : "");
+	const struct verb *verb = verb_find(argv[1]);
+	if (!verb)
+		return unknown_verb(argv[1]);
+	return verb->plots && !asks_for_help(argc, argv) ? run_python(argv + 1)
+	                                                 : call(verb, argc - 1, argv + 1, argv);
 }
 
 /* Past the destructors: that of OpenBLAS joins a thread which, where memory is

@@ -10,6 +10,7 @@
 const char *const profile_names[] = { "quick", "standard", "report", NULL };
 const char *const format_names[] = { "text", "md", "csv", "json", NULL };
 static const char *const color_names[] = { "auto", "always", "never", NULL };
+static const char *const manual_names[] = { "none", "man", "bash", "zsh", NULL };
 static const char *const columns_names[] = { "none", "text", "md", "json-raw", "json-summary", NULL };
 
 static void *field(struct config *config, const struct option_def *option)
@@ -233,6 +234,8 @@ const struct option_def option_table[] = {
 	{ "format", 'f', "FORM", "text, md, csv or json [text]", OPTION_HERE,
 	  VERB_LIST | VERB_PLAN | VERB_SHOW | VERB_VERIFY | VERB_EXPERIMENT | VERB_ROOF | VERB_SELFTEST | VERB_CHECK,
 	  apply_unsigned, AT(format), format_names, 0, 0 },
+	{ "as", 0, "FORM", "man: all of this as a manual page; bash, zsh: a script that completes command lines",
+	  OPTION_HERE, VERB_HELP, apply_unsigned, AT(manual), manual_names, 0, 0 },
 	{ "by-seed", 0, NULL, "errors over seeds: median and interval of cells that differ in nothing else",
 	  OPTION_HERE, VERB_SHOW, apply_flag, AT(by_seed), NULL, 0, 0 },
 	{ "color", 0, "WHEN", "auto, always or never [auto]", OPTION_HERE,

@@ -19,6 +19,14 @@ enum verb_mask {
 	VERB_EXPERIMENT = 1 << 7,
 	VERB_SELFTEST = 1 << 8,
 	VERB_CHECK = 1 << 9,
+	VERB_HELP = 1 << 10,
+	VERB_REPORT = 1 << 11, /* from here on of plots/ */
+	VERB_FIGURES = 1 << 12,
+	VERB_FINDINGS = 1 << 13,
+	VERB_FIT = 1 << 14,
+	VERB_COMPARE = 1 << 15,
+	VERB_LINT = 1 << 16,
+	VERB_PEERS = 1 << 17,
 };
 
 /* Where an option may stand in a sweep file. */
@@ -53,6 +61,7 @@ struct group {
 enum profile { PROFILE_QUICK, PROFILE_STANDARD, PROFILE_REPORT };
 enum format { FORMAT_TEXT, FORMAT_MD, FORMAT_CSV, FORMAT_JSON };
 enum color_mode { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
+enum manual_form { MANUAL_NONE, MANUAL_PAGE, MANUAL_BASH, MANUAL_ZSH };
 enum columns_doc { COLUMNS_NONE, COLUMNS_TEXT, COLUMNS_MD, COLUMNS_JSON_RAW, COLUMNS_JSON_SUMMARY };
 
 enum { OPTIONS_MAX = 64, PLUGINS_MAX = 16 };
@@ -87,7 +96,7 @@ struct config {
 	bool fresh, retry_failed, quiet, help;
 	bool inputs, isas, engines, by_seed;
 	bool aa, coverage;
-	unsigned format, color, columns;
+	unsigned format, color, columns, manual;
 
 	unsigned char given[OPTIONS_MAX]; /* by table index: GIVEN_* */
 	char **positional;                /* borrowed from argv */
@@ -132,8 +141,6 @@ void option_print(const struct option_def *option, const void *value, struct tex
 
 /* argv[0] is the verb. Keeps the pointers of positional arguments. */
 bool options_parse(struct config *config, unsigned verb, int argc, char **argv, char *error);
-
-void options_help(unsigned verb, struct text *out);
 
 /* The pieces that count for an axis of a group (NULL: no sections): those of
  * the command line, else the group's, else the defaults'. NULL: not given. */

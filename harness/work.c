@@ -204,7 +204,7 @@ static struct row_machine machine_of(const struct run *run, const struct cell *c
 	for (size_t i = 0; i < run->n_ceilings; i++) {
 		const struct ceilings *c = &run->ceilings[i];
 		if (c->threads == cell->threads && !strcmp(c->isa, cell->isa)) {
-			m.roof_gflops = c->fma_gflops;
+			m.roof_gflops = cell->type == ATTN_BF16 && !isnan(c->bf16_gflops) ? c->bf16_gflops : c->fma_gflops;
 			m.roof_gbs = c->read_gbs[LEVEL_DRAM];
 		}
 	}

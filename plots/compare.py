@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from .axes import bytes_text, number
-from .data import GROUP, SERIES, STATUSES, DataError
+from .data import GROUP, SERIES, STATUSES, DataError, unusual
 from .speed import (FASTER, SAME, SLOWER, UNCLEAR, Ratio, margin, round_medians, speedup)
 from .tables import Table, render
 
@@ -69,6 +69,10 @@ def variants(run, a, b):
     """Comparison of two variants of one run: by label, or name, or name:params."""
     rounds = round_medians(run)
     found = []
+    several = run.cells["seed"].nunique() > 1
+
+    def seeds(seed):
+        return [f"seed {seed:g}"] if several else []
     for group in run.groups:
         one, two = _pick(group, a), _pick(group, b)
         if one is None or two is None:
@@ -76,7 +80,7 @@ def variants(run, a, b):
         for seed in sorted(set(one.rows["seed"]) & set(two.rows["seed"])):
             left, right = (_by_length(s.rows[s.rows["seed"] == seed]) for s in (one, two))
             for n in sorted(set(left) & set(right)):
-                found.append((f"{two.label} against {one.label}", n, _place(group, seed, run), left[n], right[n]))
+                found.append((f"{two.label} against {one.label}", n, _place(group.key, seeds(seed)), left[n], right[n]))
     if not found:
         labels = sorted({s.label for g in run.groups for s in g.series})
         missing = [w for w in (a, b) if not any(_pick(g, w) for g in run.groups)]
@@ -106,7 +110,7 @@ def runs(a, b, force=False):
         ratio, p = _unpaired(rounds, x, y, len(timed)) if key in timed else (None, np.nan)
         if ratio is None and x["status"] != "ok":
             continue
-        place = f"{x['input_kind']}, d {x['d_head']:g}" + (", causal" if x["causal"] else "")
+        place = _place(x)
         several = settings[x["variant"]] > 1
         rows.append(Row(f"{x['variant']} {x['params']}" if several else x["variant"], x["n"], place, x, y, ratio, p))
     alone = len(left) - len(both), len(right) - len(both)
@@ -173,10 +177,9 @@ def _by_length(rows):
     return {int(row["n"]): row for _, row in rows.iterrows()}
 
 
-def _place(group, seed, run):
-    key = group.key
-    seeds = f", seed {seed:g}" if run.cells["seed"].nunique() > 1 else ""
-    return (f"{key['input_kind']}, d {key['d_head']:g}" + (", causal" if key["causal"] else "") + seeds)
+def _place(key, more=()):
+    """Of a group's key or a row."""
+    return ", ".join([key["input_kind"], f"d {key['d_head']:g}", *["causal"] * bool(key["causal"]), *unusual(key), *more])
 
 
 def _both_ok(x, y):

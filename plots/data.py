@@ -118,6 +118,11 @@ class Series:
         return self._ids.get(n, [])
 
     @property
+    def own(self):
+        """Not of another engine."""
+        return self.cells["impl"].iloc[0].startswith("attnbench")
+
+    @property
     def params(self):
         return self.cells["params"].iloc[0]
 
@@ -154,9 +159,15 @@ class Group:
     def measured_lengths(self):
         return sorted(int(n) for n in self.cells.loc[self.cells["status"] == "ok", "n"].unique())
 
+    @property
+    def decode(self):
+        """Whether a call is the step of one token, and n its context."""
+        return self.key["mode"] == "decode"
+
     def find(self, variant):
-        """The first series of a variant, or None."""
-        return next((s for s in self.series if s.variant == variant), None)
+        """The first series of a variant, our own before that of another engine; or None."""
+        named = [s for s in self.series if s.variant == variant]
+        return next((s for s in named if s.own), named[0] if named else None)
 
     def uniform(self, n):
         """Relative error at length n of a plain mean of the visible values.
@@ -232,6 +243,18 @@ def pretty_input(kind):
     for name, sign in (("sigma", "σ"), ("rho", "ρ")):
         kind = kind.replace(f"{name}=", f"{sign}=")
     return kind.replace(":", " ", 1).replace(":", " ")
+
+
+def unusual(key):
+    """What else tells a cell's place, where it is not as it mostly is: words; of a
+    group's key or a row."""
+    many = [(c, s) for c, s in (("batch", "batch {:g}"), ("heads", "{:g} heads"), ("threads", "{:g} threads"))
+            if key[c] != 1]
+    return (["decode"] if key["mode"] == "decode" else []) + [s.format(key[c]) for c, s in many] + [w for w in (
+        f"{key['kv_heads']:g} of keys" if key["kv_heads"] != key["heads"] else "",
+        f"{key['rows']:g} queries" if key["rows"] and key["mode"] != "decode" else "",
+        key["dtype"] if key["dtype"] != "f32" else "", "cold" if key["cache"] == "cold" else "",
+        "" if usual_scale(key) else f"scale {key['scale']:.3g}") if w]
 
 
 def usual_scale(key):

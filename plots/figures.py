@@ -53,7 +53,7 @@ def _of_group(analysis, group, lengths):
             scale = "" if q.name == ACCURACY.name else ", log-log"
             add(q.name, q.title, (2, 1), f"{scale}, {count} variants")
         if count > FEW:
-            add(f"{q.name}-families", f"{q.title}, family by family", (2,))
+            add(f"{q.name}-families", f"{said(q, group).title}, family by family", (2,))
     for n in lengths or telling_lengths(group):
         count = len(points(group, n))
         if count >= 2:

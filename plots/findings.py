@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .axes import bytes_text, number
-from .data import STATUSES
+from .data import STATUSES, unusual
 from .derive import NOT_APPROXIMATE
 from .speed import FASTER, SAME, SLOWER, speedup_at
 
@@ -47,19 +47,15 @@ def approximations(group):
 def _place(group):
     """What a sentence holds for."""
     key = group.key
-    threads = f"{key['threads']:g} thread" + "s" * (key["threads"] != 1)
-    return (f"{group.input} (d {key['d_head']:g}, {'causal' if key['causal'] else 'bidirectional'}, "
-            f"{threads})")
+    words = [f"d {key['d_head']:g}", "causal" if key["causal"] else "bidirectional", *unusual(key)]
+    return f"{group.input} ({', '.join(words + ['1 thread'] * (key['threads'] == 1))})"
 
 
 def _widest(run, test):
-    """The group that reaches the largest length at which test(group, n) holds."""
-    best = None
-    for group in run.groups:
-        lengths = [n for n in group.measured_lengths if test(group, n)]
-        if lengths and (best is None or lengths[-1] > best[1]):
-            best = (group, lengths[-1])
-    return best
+    """The group that reaches the largest length at which test(group, n) holds, of those
+    of whole sequences if there is one."""
+    found = [(group, max((n for n in group.measured_lengths if test(group, n)), default=0)) for group in run.groups]
+    return max((f for f in found if f[1]), key=lambda f: (not f[0].decode, f[1]), default=None)
 
 
 def _timed(group, variant, n):
@@ -145,7 +141,7 @@ def _errors(analysis):
     """Where cheap variants are further off than not attending at all."""
     run = analysis.run
     parts, numbers = [], {}
-    groups = sorted(run.groups, key=lambda g: -max(g.measured_lengths, default=0))
+    groups = sorted(run.groups, key=lambda g: (g.decode, -max(g.measured_lengths, default=0)))
     seen = set()
     for group in groups:
         if group.key["input_kind"] in seen:

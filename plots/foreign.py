@@ -147,7 +147,7 @@ def _foreign(path, text, mapping, baseline):
 def _ours(path, text):
     """A summary.csv, with the columns of ours that have the roles."""
     roles = {"n": "n_k", "time": "time_median_ns", "low": "time_ci95_lo_ns", "high": "time_ci95_hi_ns",
-             "memory": "ws_tracked_bytes", "error": "err_exact_rel_fro", "gflops": "gflops_per_s"}
+             "memory": "ws_tracked_bytes", "error": "err_exact_rel_fro", "gflops": "gflops_per_s", "work": "flops_executed"}
     table = pd.DataFrame({"line": np.arange(len(text)) + 2})
     key = [c for c in SERIES + [g for g in GROUP if g != "rows"] + ["seed"] if c in text]
     query = np.where(text["n_q"] == text["n_k"], "", "n_q=" + text["n_q"]) if "n_q" in text else ""

@@ -82,7 +82,6 @@ def crossover_map(analysis, base, columns, machine=""):
     """Where each variant becomes faster than a base, a column a shape or input;
     mapped_groups has to have some."""
     groups = mapped_groups(analysis.run, base)
-    heads = headings(groups)
     names = []
     for g in groups:
         names += [(s.label, s) for s in g.series if s.family not in ("exact", "control")
@@ -93,29 +92,44 @@ def crossover_map(analysis, base, columns, machine=""):
     size = style.SIZES[columns]
     step = size["text"] * 1.7
     wide = max(text_width(n, size["text"]) for n, _ in names)
-    tall = max(text_width(h, size["text"]) for h in heads) * 0.72 + 8
+    room = size["width"] * 72 - 2 * PAD - wide - 8
+    kept = groups[:int(room // (text_width("≤ 16384", size["text"] - 0.5) + 4))]
+    heads, told, tall = _heads(headings(groups)[:len(kept)], size, room)
+    if len(kept) < len(groups):
+        told.append(f"And {len(groups) - len(kept)} more shapes and inputs, which crossovers.csv has.")
     common = [f for f in facts(groups[0], machine) if all(f in facts(g, machine) for g in groups)]
     sheet = Sheet(columns, f"Length from which a variant is faster than {base}", common, families_of([s for _, s in names]),
-                  ["A number: interpolated between the last length at which it is slower and the first at which it is faster; "
+                  told + ["A number: interpolated between the last length at which it is slower and the first at which it is faster; "
                    "≤: faster from the first length on that decides. Dark: early. “several”: more than one crossing, "
                    "?: not decided by these rounds."],
                   len(names) * step + tall, below=4, left=PAD + wide + 8)
-    cell = min((sheet.right - sheet.left - tall * 0.8) / len(groups), 64)
+    cell = min((room - (0 if told else tall * 0.8)) / len(kept), 64)
     lengths = sorted({n for g in groups for n in g.measured_lengths})
     span = np.log2(max(lengths) / min(lengths)) or 1
     for k, head in enumerate(heads):
-        sheet.text(sheet.left + (k + 0.5) * cell, sheet.bottom + len(names) * step + 5, head, rotation=45, ha="left",
-                   va="bottom", rotation_mode="anchor")
+        sheet.text(sheet.left + (k + 0.5) * cell, sheet.bottom + len(names) * step + 5, head,
+                   **({"ha": "center"} if told else {"rotation": 45, "ha": "left", "va": "bottom", "rotation_mode": "anchor"}))
     for i, (label, s) in enumerate(names):
         y = sheet.bottom + (len(names) - i - 1) * step
         sheet.text(sheet.left - 6, y + step / 2, label, ha="right", va="center_baseline", color=style.text_colour(s.family))
-        for k in range(len(groups)):
+        for k in range(len(kept)):
             words, at = _say(found.get((label, k)))
             dark = 0 if at is None else 0.08 + 0.62 * (1 - np.log2(max(at, min(lengths)) / min(lengths)) / span)
             _tile(sheet, sheet.left + k * cell, y, cell, step, style.colour(s.family), dark)
             sheet.text(sheet.left + (k + 0.5) * cell, y + step / 2, words, ha="center", va="center_baseline",
                        size=size["text"] - 0.5, color=style.INK if at is not None else style.MUTED)
     return sheet.figure
+
+
+def _heads(heads, size, room):
+    """(heads of columns, notes that say what they stand for, height): slanted words, or
+    letters and a note where these would take up more than half of the room, or touch."""
+    tall = max(text_width(h, size["text"]) for h in heads) * 0.72 + 8
+    cell = (room - tall * 0.8) / len(heads)
+    if tall < room / 2 and cell >= text_width("≤ 16384", size["text"]) + 2:
+        return heads, [], tall
+    letters = [chr(ord("a") + k) if k < 26 else f"{k + 1}" for k in range(len(heads))]
+    return letters, ["; ".join(f"{a}: {h}" for a, h in zip(letters, heads)) + "."], size["text"] + 8
 
 
 def headings(groups):

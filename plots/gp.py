@@ -50,7 +50,7 @@ def _variables(run, group, name):
     found = points(group, n) if n else []
     quantity = said(QUANTITIES.get(name, ERROR), group)
     shown = [s for s in group.series if (s.ok[quantity.column] > 0).any()]
-    title = quantity.title
+    title = said(quantity, group).title
     if name == "pareto":
         shown, title = [f[0] for f in found], f"Error against time at n = {n}"
     if not shown or (name == "pareto" and len(found) < 2):

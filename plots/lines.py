@@ -91,11 +91,11 @@ def lines(group, quantity, columns, machine=""):
     step = size["text"] * 1.22
     margin = 20 + size["mark"] + 6 + max(text_width(t, size["text"]) for t in names)
     body = max(150 if columns == 1 else 200, len(names) * step + 4)
-    sheet = Sheet(columns, quantity.title, facts(group, machine), families_of(shown),
+    sheet = Sheet(columns, said(quantity, group).title, facts(group, machine), families_of(shown),
                   _notes(group, shown, quantity), body, left=_left(quantity, size))
     edge = sheet.right - margin
     curves = [(s,) + curve(s, quantity) for s in shown]
-    floor, panels = _panels(sheet, edge, quantity, curves, guides)
+    floor, panels = _panels(sheet, edge, group, quantity, curves, guides)
     if quantity.growth:
         slopes(sheet, panels[0][0], [(n, y) for _, n, y, _, _ in curves])
     for ax, _, _ in panels:
@@ -127,7 +127,7 @@ def family_lines(group, quantity, machine=""):
     down = -(-len(families) // across)
     step = size["text"] * 1.2
     tall = max(100, max(sum(_family(s) == f for s in shown) for f in families) * step + 2)
-    sheet = Sheet(2, f"{quantity.title}, family by family", facts(group, machine), [],
+    sheet = Sheet(2, f"{said(quantity, group).title}, family by family", facts(group, machine), [],
                   _notes(group, shown, quantity), down * (tall + 20) - 8, left=_left(quantity, size))
     widest = [max(text_width(s.label, size["text"]) for s in shown
                   if _family(s) in families[k::across]) + 18 for k in range(across)]
@@ -188,16 +188,15 @@ def facts(group, machine=""):
     seeds = group.cells["seed"].nunique()
     threads = key["threads"]
     return [w for w in (
-        group.input + spread_of,
+        "decode" if group.decode else "", group.input + spread_of,
         f"batch {key['batch']:g}" + (f" ({key['lengths']})" if key["lengths"] != "full" else ""),
         f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
         + (f" ({key['kv_heads']:g} of keys)" if key["kv_heads"] != key["heads"] else ""),
-        f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] else "",
+        f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] and not group.decode else "",
         d, "" if usual_scale(key) else f"scale {key['scale']:.3g}",
         "causal" if key["causal"] else "bidirectional", key["dtype"],
         f"{threads:g} thread" + "s" * (threads != 1), key["isa"],
         f"{key['cache']} cache" if key["cache"] else "",
-        key["mode"] if key["mode"] not in ("", "forward") else "",
         f"{seeds} seeds" if seeds > 1 else "", machine) if w]
 
 
@@ -279,7 +278,7 @@ def _guide_lines(ax, guides, size):
                 zorder=1.6)
 
 
-def _panels(sheet, edge, quantity, curves, guides):
+def _panels(sheet, edge, group, quantity, curves, guides):
     """(floor, [(axes, low, high)]): one panel, or two about an empty stretch of values."""
     values = np.concatenate([np.concatenate([y, lo, hi]) for _, _, y, lo, hi in curves]
                             + [[v for _, v in points] for _, points, _ in guides]

@@ -104,6 +104,8 @@ def _falls(table):
 def _fell(table, a, b, role):
     if table.ours and role == "memory":
         return False  # counted to the byte; the declared bytes are compared with it in _own
+    if role == "time" and b.get("work", np.nan) < a.get("work", np.nan):
+        return False  # so it is declared: a transform of a length with large prime factors
     if role == "time" and np.isfinite(a.get("low", np.nan)) and np.isfinite(b.get("high", np.nan)):
         return b["high"] < a["low"] * (1 - FALL_TIMED)
     return not table.ours and b[role] < a[role] * (1 - FALL)
@@ -291,7 +293,7 @@ def _claim(claim, found, lengths):
 
 def _roofline(table, peak):
     rows = table.table[table.table["ok"]] if table.has("gflops") else table.table.iloc[:0]
-    peaks = np.asarray([peak.get(t, np.nan) for t in table.text.loc[rows.index, "threads"]]
+    peaks = np.asarray([peak.get(at, np.nan) for at in zip(*(table.text.loc[rows.index, c] for c in ("threads", "dtype")))]
                        if isinstance(peak, dict) else np.full(len(rows), peak), float)
     bad = rows[rows["gflops"].to_numpy() > ROOF * peaks] if len(rows) else rows
     return [Found("roofline", (int(r["line"]),), f"{_name(r['variant'])} at n = {r['n']:g} runs {number(r['gflops'])} GFLOP/s; "
@@ -299,13 +301,17 @@ def _roofline(table, peak):
 
 
 def _peak(table):
-    """{threads: GFLOP/s} that run.json holds, the most of any instruction set; or None."""
+    """{(threads, dtype): GFLOP/s} that run.json holds, the most of any instruction set; or None."""
     path = table.path.parent / "run.json"
     try:
         roof = json.loads(path.read_text(encoding="utf-8")).get("roof") if path.is_file() else None
         peaks = {}
         for r in roof or []:
-            peaks[str(r["threads"])] = max(peaks.get(str(r["threads"]), 0), r["fma_gflops"])
+            apart = "bf16" in r["isa"]  # it multiplies bf16 faster: only a ceiling of that tells
+            for dtype, most in (("f32", r["fma_gflops"]), ("f16", r["fma_gflops"]),
+                                ("bf16", r.get("bf16_gflops", np.inf if apart else r["fma_gflops"]))):
+                at = str(r["threads"]), dtype
+                peaks[at] = max(peaks.get(at, 0), most)
         return peaks or None
     except (ValueError, AttributeError, KeyError, TypeError):
         return None

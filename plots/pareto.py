@@ -76,7 +76,7 @@ def pareto(group, n, columns, machine="", cost=None):
                   left=_left(ERROR, size))
     times, errors = np.array([f[1] for f in found]), np.array([f[4] for f in found])
     edge = sheet.right - margin
-    panels, floor = _panels(sheet, edge, found, errors, guides, cost)
+    panels, floor = _panels(sheet, edge, group, found, errors, guides, cost)
     chosen = front(times, [0 if f[0].family == "exact" else f[4] for f in found])
     drawn = np.where(errors > 0, errors, floor)
     _draw(panels, found, drawn, chosen, guides, size)
@@ -95,7 +95,7 @@ def _notes(group, n, found, cost):
     return notes + ([f"Not drawn, as not measured at this length: {', '.join(out)}."] if out else [])
 
 
-def _panels(sheet, edge, found, errors, guides, cost=TIME):
+def _panels(sheet, edge, group, found, errors, guides, cost=TIME):
     values = np.concatenate([errors, [g[1] for g in guides]])
     cut = gap(values)
     if cut is None:
@@ -120,7 +120,7 @@ def _panels(sheet, edge, found, errors, guides, cost=TIME):
         panels[0][0].tick_params(labelbottom=False, length=0, axis="x")
         panels[0][0].spines["bottom"].set_visible(False)
         _break_mark(sheet, parts[0][0] - 3)
-    panels[-1][0].set_xlabel(cost.axis, fontsize=sheet.size["text"], labelpad=2)
+    panels[-1][0].set_xlabel(said(cost, group).axis, fontsize=sheet.size["text"], labelpad=2)
     sheet.text(9, (sheet.bottom + sheet.top) / 2, ERROR.axis, rotation=90, ha="center",
                va="center")
     return panels, parts[-1][2]

@@ -111,7 +111,7 @@ def agreement(analysis):
     groups = [g for g in analysis.run.groups if named & {s.variant for s in g.series}]
     if not groups:
         return None
-    group = max(groups, key=lambda g: (max(g.measured_lengths, default=0), len(g.measured_lengths)))
+    group = max(groups, key=lambda g: (not g.decode, g.key["dtype"] == "f32", max(g.measured_lengths, default=0), len(g.measured_lengths)))
     exponents, crossings = [], []
     for claim in every:
         s = group.find(claim.variant)

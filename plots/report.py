@@ -13,8 +13,8 @@ import numpy as np
 from plotly.offline import get_plotlyjs
 
 from . import derive, figures, foreign, gp, lint, machine, published, style, svg, tables
-from .axes import bytes_text
-from .data import FLAGS, STATUSES, DataError, pretty_input
+from .axes import bytes_text, number
+from .data import FLAGS, STATUSES, DataError, pretty_input, unusual
 from .derive import NOT_APPROXIMATE
 from .findings import as_text, findings
 from .lines import TIME, facts, said
@@ -109,6 +109,7 @@ def render(analysis, drawn, folder, found, out, formats, derived, overlay):
         everything=machine.everything(run.info), cells=_cells(analysis),
         states=bool(run.cells["state_bytes"].notna().any()),
         tasks=bool(run.cells["task_accuracy"].notna().any()),
+        number=number,
         failures=_failures(run), flags=_flags(run), warnings=_warnings(run),
         figures_of_run=pictures.get(figures.RUN, []), whole=len(run.groups) <= WHOLE, dir=str(run.path),
         published=[t for t in published.tables_of(agreed) if t.rows] if agreed else [],
@@ -162,8 +163,7 @@ def _group(analysis, group, pictures):
 
 def _short(group):
     key = group.key
-    words = [group.input, f"d {key['d_head']:g}", "causal" if key["causal"] else "bidirectional"]
-    return ", ".join(words)
+    return ", ".join([group.input, f"d {key['d_head']:g}", "causal" if key["causal"] else "bidirectional", *unusual(key)])
 
 
 def _rivals(analysis, group):
@@ -216,7 +216,7 @@ def _cells(analysis):
                 ratio = speedup(analysis.rounds, base, row) if other else None
                 rows.append({
                     "group": group.slug, "input": pretty_input(row["input_kind"]),
-                    "d": int(row["d_head"]), "causal": bool(row["causal"]), "name": s.label,
+                    "d": int(row["d_head"]), "causal": bool(row["causal"]), "more": ", ".join(unusual(row)), "name": s.label,
                     "params": row["params"], "family": s.family, "n": row["n"],
                     "status": row["status"], "words": STATUSES[row["status"]],
                     "message": row["message"], "flags": row["flags"].replace(";", ", "),
@@ -253,7 +253,7 @@ def _failures(run):
     out = {}
     for _, row in run.failures.iterrows():
         at = (row["variant"], row["params"], pretty_input(row["input_kind"]),
-              int(row["d_head"]), bool(row["causal"]), row["status"], row["message"])
+              int(row["d_head"]), ", ".join(["causal"] * bool(row["causal"]) + unusual(row)), row["status"], row["message"])
         out.setdefault(at, []).append(row["n"])
     return [{"name": v, "params": p, "input": i, "d": d, "causal": c, "status": s,
              "words": STATUSES[s], "message": m, "lengths": sorted(set(ns))}

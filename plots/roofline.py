@@ -25,6 +25,8 @@ def ceilings(run, group):
     if one is None:
         return None
     out = {"peak": one["fma_gflops"], "gemm": one.get("sgemm_gflops")}
+    if group.key["dtype"] == "bf16" and _positive(one.get("bf16_gflops")):
+        out = {"peak": one["bf16_gflops"]}
     read = one.get("read_gbs") if isinstance(one.get("read_gbs"), dict) else {}
     out.update({level: read.get(level) for level in LEVELS})
     return {k: v for k, v in out.items() if _positive(v)}

@@ -3,6 +3,7 @@
  * Sweep files: sections, lists over several lines, precedence, and errors that
  * name the place. */
 #include "../harness/sweep.h"
+#include "../harness/verbs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -203,7 +204,7 @@ static void test_table(void **state)
 		assert_true(o->kind == OPTION_AXIS ? o->at < AXIS_COUNT : o->apply != NULL);
 		assert_ptr_equal(option_find(o->name, o->verbs & ~(o->verbs - 1)), o);
 	}
-	options_help(VERB_RUN, &text);
+	verb_help(verb_find("run"), &text);
 	assert_non_null(strstr(text.s, "--profile NAME"));
 	text_free(&text);
 }

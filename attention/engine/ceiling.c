@@ -26,6 +26,8 @@ static float round_of(const struct kern *kern, enum attn_ceiling what, float *x,
 	case ATTN_CEILING_SGEMM:
 		gemm_nn(side, side, side, 1, x, side, x + side * side, side, 0, x + 2 * side * side, side);
 		return x[2 * side * side];
+	case ATTN_CEILING_BF16:
+		return kern->bf16 ? kern->bf16->dot_rounds(FMA_BATCH) : 0;
 	}
 	return 0;
 }
@@ -40,6 +42,7 @@ double attn_ceiling(const struct kern *kern, enum attn_ceiling what, float *x, s
 		[ATTN_CEILING_TRIAD] = 3 * (double)(half * sizeof(float)),
 		[ATTN_CEILING_EXP] = (double)half,
 		[ATTN_CEILING_SGEMM] = 2 * (double)side * (double)side * (double)side,
+		[ATTN_CEILING_BF16] = kern->bf16 ? (double)(FMA_BATCH * kern->bf16->dot_flops) : 0,
 	};
 	volatile float sink = 0;
 

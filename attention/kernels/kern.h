@@ -74,6 +74,10 @@ struct kern_bf16 {
 	void (*step)(const struct kern_tile *t, const uint16_t *k, size_t ldk, const uint32_t *pairs,
 	             size_t ldv, size_t n, float factor, const struct kern_mask *mask,
 	             const float *bias);
+
+	/* As fma_rounds, of products of bf16 added in f32. */
+	size_t dot_flops;
+	float (*dot_rounds)(size_t n);
 };
 
 struct kern {

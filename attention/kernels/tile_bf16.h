@@ -163,8 +163,25 @@ static void bf16_step(const struct kern_tile *t, const uint16_t *k, size_t ldk, 
 		bf16_absorb(t->acc + c * LANES, t->p, pairs + c, t->d_v, n, alpha, share.v, 0, 1);
 }
 
+static float dot_rounds(size_t n)
+{
+	__m512 x[CHAINS];
+	__m512i a = _mm512_set1_epi32(0x3f7f3f7f), b = _mm512_set1_epi32(0x3b033b03); /* 0.996, 0.002 */
+
+	UNROLL for (size_t i = 0; i < CHAINS; i++)
+		x[i] = _mm512_set1_ps((float)i);
+	for (size_t r = 0; r < n; r++)
+		UNROLL for (size_t i = 0; i < CHAINS; i++)
+			x[i] = _mm512_dpbf16_ps(x[i], (__m512bh)a, (__m512bh)b);
+	UNROLL for (size_t i = 1; i < CHAINS; i++)
+		x[0] = _mm512_add_ps(x[0], x[i]);
+	return _mm512_reduce_add_ps(x[0]);
+}
+
 static const struct kern_bf16 bf16_slots = {
 	.load = bf16_load,
 	.pack = bf16_pack,
 	.step = bf16_step,
+	.dot_flops = 4 * 16 * CHAINS,
+	.dot_rounds = dot_rounds,
 };

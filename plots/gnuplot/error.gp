@@ -15,7 +15,7 @@ plot 1 with lines lc rgb "#5e6166" lw 1 dt 3 notitle, \
      csv using (mean(0)):(column("err_exact_rel_fro") / sqrt(column("err_exact_nmse_u"))) \
          smooth unique with lines lc rgb "#5e6166" lw 1 dt 2 notitle, \
      for [i=1:words(variants)] csv using (at(i)):(column("err_exact_rel_fro")) \
-         with linespoints lc rgb rgb(i) pt shape(i) lw 1.3 notitle
+         smooth unique with linespoints lc rgb rgb(i) pt shape(i) lw 1.3 notitle
 if (broken) {
 	load "lower.gp"
 	set xlabel xname

@@ -15,6 +15,6 @@ clear(i) = (column("rss_delta_bytes") >= 4 * column("rss_resolution_bytes") ? at
 anchor = sqrt(y0 * y1)  # of the reference slopes, at the left edge
 plot for [s in "1 1.5 2"] anchor * (x / n0)**real(s) with lines lc rgb "#9a9da1" lw 0.8 dt 3 notitle, \
      for [i=1:words(variants)] csv using (at(i)):(column("ws_tracked_bytes")) \
-         with linespoints lc rgb rgb(i) pt shape(i) lw 1.3 notitle, \
+         smooth unique with linespoints lc rgb rgb(i) pt shape(i) lw 1.3 notitle, \
      for [i=1:words(variants)] csv using (clear(i)):(column("rss_delta_bytes")):(column("rss_resolution_bytes")) \
          with yerrorbars lc rgb rgb(i) pt 1 ps 0.4 lw 0.8 notitle

@@ -244,23 +244,27 @@ def draw(lines, exact, cpu, columns=2):
     cols = sorted({k[1:3] for k in keys}, key=lambda c: (c[1], c[0]))
     size = style.SIZES[columns]
     engines, names = _legend(lines, exact)
-    legend = 0.16 * (len(names) // 4 + 2)
+    legend = 0.17 * math.ceil(len(names) / 4) + 0.05
     figure = Figure(figsize=(size["width"], 1.75 * len(rows) + 0.75 + legend), dpi=72)
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(cols), sharex=True, sharey=True, squeeze=False)
     height = figure.get_figheight()
     figure.subplots_adjust(left=0.075, right=0.99, top=1 - 0.55 / height, bottom=(legend + 0.36) / height,
                            wspace=0.06, hspace=0.12)
-    lengths = sorted({n for k in keys for n in lines[k]})
+    points = [p for k in keys for curve in _curves(lines[k], exact).values() for p in curve]
+    lengths = sorted({n for n, _ in points})
     for i, row in enumerate(rows):
         for j, col in enumerate(cols):
             key = (row[0], *col, *row[1:])
-            _panel(axes[i][j], _curves(lines.get(key, {}), exact), engines, names, lengths, size)
+            _panel(axes[i][j], _curves(lines.get(key, {}), exact), engines, names, size)
             if i == 0:
                 form = "causal" if col[0] else "bidirectional"
                 axes[i][j].set_title(f"{form}, {col[1]} thread{'s' if col[1] > 1 else ''}", size=size["text"])
         what = "time over flash" if exact else "time over ours"
         axes[i][0].set_ylabel(f"{what}, d = {row[0]}", size=size["text"])
+    _limits(axes[0][0], points)
+    for ax in axes.flat:
+        _ticks(ax, lengths, size)
     title = ("Exact attention: time relative to attnbench's flash" if exact
              else "Time relative to attnbench's variant of the same definition")
     figure.text(0.01, 1 - 0.06 / height, title, size=size["title"], weight="bold", va="top")
@@ -307,7 +311,29 @@ def _legend(lines, exact):
     return {"": style.INK, **{e: COLOURS[i % len(COLOURS)] for i, e in enumerate(engines)}}, names
 
 
-def _panel(ax, curves, engines, names, lengths, size):
+def _limits(ax, points):
+    """Of all panels, which share them: all ratios with their intervals, and 1."""
+    values = [v for _, r in points for v in (r.value, r.low, r.high) if v == v] + [1]
+    ax.set_xlim(min(n for n, _ in points) / 1.2, max(n for n, _ in points) * 1.2)
+    ax.set_ylim(min(values) / 1.25, max(values) * 1.25)
+
+
+def _ticks(ax, lengths, size):
+    """Lengths as far as they do not overlap: all up to five, else every other from the last."""
+    shown = lengths if len(lengths) <= 5 else lengths[::-1][::2][::-1]
+    ax.xaxis.set_major_locator(FixedLocator(shown))
+    ax.xaxis.set_major_formatter(FixedFormatter([str(n) for n in shown]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    low, high = ax.get_ylim()
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low <= t <= high]
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_major_formatter(FixedFormatter([f"{t:g}" for t in ticks]))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.tick_params(labelsize=size["text"] - 0.6)
+    ax.grid(True)
+
+
+def _panel(ax, curves, engines, names, size):
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.axhline(1, color=style.INK, linewidth=0.8)
@@ -319,16 +345,6 @@ def _panel(ax, curves, engines, names, lengths, size):
         ax.errorbar(xs, ys, yerr=[np.maximum(low, 0), np.maximum(high, 0)], color=engines[engine],
                     marker=style.MARKERS[place], markersize=size["mark"], linewidth=size["line"],
                     elinewidth=0.6, capsize=1.2, markeredgecolor=style.PAPER, markeredgewidth=0.3)
-    ax.xaxis.set_major_locator(FixedLocator(lengths))
-    ax.xaxis.set_major_formatter(FixedFormatter([str(n) for n in lengths]))
-    ax.xaxis.set_minor_locator(NullLocator())
-    low, high = ax.get_ylim()
-    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low <= t <= high]
-    ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.yaxis.set_major_formatter(FixedFormatter([f"{t:g}" for t in ticks]))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.tick_params(labelsize=size["text"] - 0.6)
-    ax.grid(True)
 
 
 def write(run, folder):

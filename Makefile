@@ -15,6 +15,9 @@ endif
 ifndef BENCH
 BENCH  := results/$(shell date -u +%Y%m%dT%H%M%SZ)-kernels
 endif
+ifndef GROWTH
+GROWTH := results/$(shell date -u +%Y%m%dT%H%M%SZ)-complexity
+endif
 DEST    = $(DESTDIR)$(PREFIX)
 
 PKGS   := openblas hwloc jansson inih
@@ -32,6 +35,10 @@ ifeq ($(MODE),asan)
 CFLAGS  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=address,undefined
 endif
+ifeq ($(MODE),fuzz)
+CFLAGS  := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS += -fsanitize=address,undefined
+endif
 
 # A SIMD file is compiled for its instruction set by its suffix, and its table
 # lists the same features for the check at run time. Nothing else is.
@@ -40,14 +47,17 @@ SIMD_FLAGS := -O3 -ffp-contract=fast
 %_avx512.o: ISA_FLAGS := $(SIMD_FLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 %_avx512bf16.o: ISA_FLAGS := $(SIMD_FLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mfma -mprefer-vector-width=512
 %_neon.o:   ISA_FLAGS := $(SIMD_FLAGS)
+# Normal numbers, four at a time: for inputs of a million tokens.
+%/engine/rng.o: ISA_FLAGS := -O3
 ISA_SKIP   := $(if $(filter x86_64,$(ARCH)),%_neon.c,$(if $(filter aarch64,$(ARCH)),%_avx2.c %_avx512.c %_avx512bf16.c,%_avx2.c %_avx512.c %_avx512bf16.c %_neon.c))
 
 ATTN    := $(filter-out $(ISA_SKIP) attention/plugin/%,$(wildcard attention/*.c attention/*/*.c))
 HARNESS := $(filter-out harness/main.c,$(wildcard harness/*.c)) $(wildcard datasets/*.c)
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz_*.c))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests check report figures plugins peers peers-report bench asan format tidy clean install
+.PHONY: all help deps test tests fuzzers check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench complexity catalogue asan format tidy clean install
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -81,6 +91,9 @@ test: deps                        ## all tests
 
 tests: $(TESTS)
 
+fuzzers: $(FUZZERS)
+$(BUILD)/tests/fuzz_%: LDFLAGS += -fsanitize=fuzzer
+
 check: deps                       ## what CI runs beside the tests: both compilers, sanitizers, other CPUs
 	@harness/deps.sh --check
 	@VENV=$(VENV) tests/check.sh
@@ -89,6 +102,17 @@ bench: deps                       ## the kernels against the machine's ceilings,
 	@$(MAKE) --no-print-directory all
 	@./attnbench run harness/sweeps/kernels.ini --out $(BENCH) || test $$? = 1
 	@$(VENV)/bin/python -m plots.kernels $(BENCH)
+
+complexity: deps                  ## does time grow as the declared costs and operations do?
+	@$(MAKE) --no-print-directory all
+	@./attnbench run harness/sweeps/complexity.ini --out $(GROWTH) || test $$? = 1
+	@./attnbench list --format csv >$(GROWTH)/variants.csv
+	@$(VENV)/bin/python -m plots.complexity $(GROWTH)
+
+CATALOGUE := attention/README.md
+catalogue: all                    ## the table of variants in attention/README.md again
+	@{ sed '/^<!-- catalogue/q' $(CATALOGUE); ./attnbench list --format md; \
+		sed -n '/^<!-- end of the catalogue/,$$p' $(CATALOGUE); } >$(CATALOGUE).new && mv $(CATALOGUE).new $(CATALOGUE)
 
 plugins: $(BUILD)/include/attnbench/attn.h ## the example plug-ins, as far as compilers and libraries are here
 	@attention/plugin/build.sh $(BUILD)/plugins $(BUILD)/include
@@ -129,6 +153,31 @@ peers-report: peers               ## our variants beside all engines: figure and
 	@$(MAKE) --no-print-directory deps all
 	@./attnbench run $(PEERS_SWEEP) --out $(PEERS_OUT) || test $$? = 1
 	@./attnbench peers $(PEERS_OUT)
+
+# They make their own load, and want a machine without any other.
+bench-aa: deps                    ## one kernel under two names: how often is a verdict false? four minutes
+	@$(MAKE) --no-print-directory all
+	@./attnbench selftest --aa
+
+bench-coverage: deps              ## how often does an interval hold the long-run median? five minutes
+	@$(MAKE) --no-print-directory all
+	@./attnbench selftest --coverage
+
+bench-harness: deps               ## what the harness costs: a sweep of some 500 quick cells, six minutes
+	@$(MAKE) --no-print-directory all
+	@./attnbench selftest
+	@rm -rf $(COST_OUT)
+	@./attnbench run --variant all --n 512..4096:x1.4142 --d 32,64 --profile quick --quiet --format csv \
+		--out $(COST_OUT) >/dev/null || test $$? = 1
+	@$(PYTHON) -c 'import json, sys; t = json.load(open(sys.argv[1]))["timing"]; print("%.0f %% of %.0f s in calls" \
+		% (100 * t["session_calls_s"] / t["session_wall_s"], t["session_wall_s"]))' $(COST_OUT)/run.json
+
+fuzz: deps                        ## hostile files: FUZZ_SECONDS (60) for each parser, from tests/corpus
+	@tests/fuzz.sh build/fuzz $(or $(FUZZ_SECONDS),60)
+
+kills: deps                       ## KILLS (200) random kills, resumed, compared with a run that was left alone
+	@$(MAKE) --no-print-directory all
+	@KILLS=$(or $(KILLS),200) $(VENV)/bin/python -m pytest -q -p no:cacheprovider -m slow -k kill_at_any_moment tests/test_faults.py
 
 asan:                             ## all C tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory MODE=asan all tests

@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define ATTN_ABI 1u        /* changes whenever a struct below changes */
+#define ATTN_ABI 2u        /* changes whenever a struct below changes */
 #define ATTN_MAX_PARAMS 12 /* parameters of one variant */
 #define ATTN_ALIGN 64      /* alignment in bytes of state, shared and scratch */
 
@@ -234,10 +234,11 @@ struct attn_variant {
 	const char *name;  /* file = symbol = CSV value, e.g. "sliding-window" */
 	const char *family; /* exact, sparse, linear, low-rank, recurrent, ... */
 	const char *title;
-	const char *paper;      /* authors year, venue, arXiv */
+	const char *paper;      /* authors year, venue, arXiv; or why there is none */
 	const char *formula;    /* one line of plain text */
 	const char *complexity; /* e.g. "n w d" */
-	const char *summary;    /* what a user must know, pitfalls included */
+	const char *target;     /* what it tends to, and how: "softmax attention as m grows" */
+	const char *summary;    /* what a user must know: pitfalls */
 	unsigned flags;
 	float impl_bound; /* largest rel_fro against the oracle, f32, logits of
 	                     order 1: the bound behind the status "inaccurate" */

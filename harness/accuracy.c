@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "exact.h"
 #include "inputs.h"
 #include "metrics.h"
 #include "reference.h"
@@ -20,30 +21,20 @@
 /* Rows on which the definition is evaluated: all of up to ALL, else SOME. */
 enum { ALL = 256, SOME = 128 };
 
-static struct reference_input reference_input(const struct cell *c)
-{
-	struct attn_shape s = cell_shape(c, 0);
-
-	return (struct reference_input){
-		.heads = c->batch * c->heads,
-		.n_q = c->n_q, .n_k = c->n_k, .d = c->d, .d_v = c->d_v,
-		.causal = c->causal, .scale = s.scale,
-	};
-}
-
 size_t accuracy_bytes(const struct cell *c)
 {
-	struct reference_input in = reference_input(c);
-	size_t exact = reference_bytes(&in, c->threads), sum;
-	double queries = (double)cell_shape(c, 0).n_q;
-	double head = queries * (double)c->d + (double)c->n_k * (double)(c->d + c->d_v);
-	double doubles = head * c->threads + ALL * (double)in.heads * (double)c->d_v;
+	struct attn_shape s = cell_shape(c, 0);
+	double queries = (double)s.n_q, keys = (double)s.n_k, heads = (double)(c->batch * c->heads);
+	double head = queries * (double)c->d + keys * (double)(c->d + c->d_v);
+	double doubles = head * c->threads + ALL * heads * (double)c->d_v;
+	double copies = layer_is_wide(c) ? 0 : heads * (head + queries * (double)c->d_v);
+	double bytes = doubles * sizeof(double) + copies * sizeof(float);
+	size_t sum;
 
-	doubles += (double)reference_n_rows(c->n_q) * ((double)in.heads + 2);
-	if (doubles * sizeof(double) >= 0x1p62)
+	if (bytes >= 0x1p62 || __builtin_add_overflow(exact_bytes(c), (size_t)bytes, &sum) ||
+	    __builtin_add_overflow(sum, weights_bytes(c), &sum))
 		return SIZE_MAX;
-	size_t own = (size_t)doubles * sizeof(double) + weights_bytes(c);
-	return __builtin_add_overflow(exact, own, &sum) ? SIZE_MAX : sum;
+	return sum;
 }
 
 /* ---- the definition, head by head ---------------------------------------- */
@@ -76,7 +67,7 @@ static double *owner_alloc(void *owner, size_t doubles)
 
 struct definition {
 	const struct layer *layer;
-	size_t rows[ALL], n_rows;
+	size_t n_rows; /* of the longest sequence: the most */
 	double *out; /* heads x n_rows x d_v */
 	_Atomic size_t next;
 	atomic_bool refused;
@@ -107,25 +98,35 @@ static double *widen_queries(struct owner *o, const struct layer *l, size_t g, s
 	return q;
 }
 
+/* The rows of head g to look at, at most n_rows; returns how many. */
+static size_t definition_rows(const struct definition *def, size_t g, size_t rows[ALL])
+{
+	const struct layer *l = def->layer;
+	size_t n_q = layer_sequence(l, g)->n_q, n = reference_share(n_q, l->cell.n_q, def->n_rows);
+
+	return reference_rows(n_q, n, n, rows);
+}
+
 /* A function of its own: what is live across setjmp() does not change in it. */
 static bool define_head(struct owner *o, const struct definition *def, size_t g)
 {
 	const struct layer *l = def->layer;
 	const struct cell *c = &l->cell;
-	struct attn_shape shape = cell_shape(c, g % c->heads);
-	const size_t newest = c->n_k - 1;
+	struct attn_shape shape = layer_shape(l, g);
+	const size_t newest = shape.n_k - 1;
+	size_t rows[ALL], n_rows = definition_rows(def, g, rows);
 
 	if (setjmp(o->refused))
 		return false;
 	struct attn_oracle_call call = {
 		.shape = &shape,
-		.arg = l->plan.arg,
-		.state = l->state ? l->state + g % c->heads * l->plan.state : NULL,
+		.arg = layer_sequence(l, g)->arg,
+		.state = layer_state(l, g),
 		.q = widen_queries(o, l, g, shape.n_q),
-		.k = widen(o, layer_k(l, g, 0), c->n_k * c->d),
-		.v = widen(o, layer_v(l, g, 0), c->n_k * c->d_v),
-		.rows = c->mode == MODE_DECODE ? &newest : def->rows,
-		.n_rows = def->n_rows,
+		.k = widen(o, layer_k(l, g, 0), shape.n_k * c->d),
+		.v = widen(o, layer_v(l, g, 0), shape.n_k * c->d_v),
+		.rows = c->mode == MODE_DECODE ? &newest : rows,
+		.n_rows = n_rows,
 		.out = def->out + g * def->n_rows * c->d_v,
 		.alloc = owner_alloc,
 		.owner = o,
@@ -171,15 +172,17 @@ static bool measure_impl(struct worker *w, double logit_max)
 
 	if (!c->variant->oracle)
 		return true;
-	def.n_rows = reference_rows(c->n_q, ALL, SOME, def.rows);
+	def.n_rows = c->n_q <= ALL ? c->n_q : SOME;
 	size_t row_doubles = l->plan.total * def.n_rows * c->d_v;
 	def.out = malloc((row_doubles + 1) * sizeof *def.out);
 	if (!def.out)
 		return worker_end(w, STATUS_OOM, "no memory for the definition in double");
 	team_run(w->team, TEAM_EXACT, define, &def);
-	for (size_t g = 0; g < l->plan.total; g++)
-		for (size_t r = 0; r < def.n_rows; r++)
-			errors_add(&sums, layer_out(l, g, def.rows[r]), def.out + (g * def.n_rows + r) * c->d_v, NULL, c->d_v);
+	for (size_t g = 0; g < l->plan.total; g++) {
+		size_t rows[ALL], n = definition_rows(&def, g, rows);
+		for (size_t r = 0; r < n; r++)
+			errors_add(&sums, layer_out(l, g, rows[r]), def.out + (g * def.n_rows + r) * c->d_v, NULL, c->d_v);
+	}
 	free(def.out);
 	if (atomic_load(&def.refused))
 		return worker_end(w, STATUS_OOM, "no memory for the definition of %s in double",
@@ -194,50 +197,7 @@ static bool measure_impl(struct worker *w, double logit_max)
 	return true;
 }
 
-/* ---- against exact attention ------------------------------------------------ */
-
-static bool measure_exact(struct worker *w, const struct reference_input *in,
-                          const struct reference *ref)
-{
-	size_t d_v = in->d_v, n = ref->n_rows;
-	struct error_sums sums = { 0 };
-	double *work = calloc(2 * d_v + (2 + ref->heads) * n, sizeof *work);
-
-	if (!work)
-		return worker_end(w, STATUS_OOM, "no memory for the uniform average");
-	double *sum = work, *mean = sum + d_v, *error2 = mean + d_v, *norm2 = error2 + n;
-	sums.rel_row = norm2 + n;
-	for (size_t g = 0; g < ref->heads; g++) {
-		size_t seen = 0;
-		for (size_t c = 0; c < d_v; c++)
-			sum[c] = 0;
-		for (size_t r = 0; r < n; r++) {
-			size_t i = ref->rows[r];
-			double error_before = sums.error2, norm_before = sums.norm2;
-			uniform_row(in->v + g * in->n_k * d_v, d_v, reference_visible(in, i), &seen,
-			            sum, mean);
-			errors_add(&sums, layer_out(&w->layer, g, i), ref->out + (g * n + r) * d_v, mean,
-			           d_v);
-			error2[r] += sums.error2 - error_before;
-			norm2[r] += sums.norm2 - norm_before;
-		}
-	}
-	struct errors e = errors_of(&sums);
-	w->out->err_exact_rel_fro = e.rel_fro;
-	w->out->err_exact_max_abs = e.max_abs;
-	w->out->err_exact_max_rel_row = e.max_rel_row;
-	w->out->err_exact_med_rel_row = e.med_rel_row;
-	w->out->err_exact_cos = e.cos;
-	w->out->err_cos_left_out = (int64_t)(sums.rows - sums.cos_rows);
-	w->out->err_exact_nmse_u = e.nmse_u;
-	w->out->err_uniform_rel_fro = e.rel_u;
-	w->out->entropy_ratio = ref->entropy_ratio;
-	w->out->n_eff = ref->n_eff;
-	w->out->err_rows = (int64_t)n;
-	w->out->err_sampling = errors_sampling(error2, norm2, n, in->n_q);
-	free(work);
-	return true;
-}
+/* ---- the pass -------------------------------------------------------------- */
 
 /* The share of right answers, where the input has questions. */
 static bool measure_task(struct worker *w)
@@ -260,8 +220,6 @@ static bool measure_task(struct worker *w)
 static bool run_once(struct worker *w)
 {
 	struct layer *l = &w->layer;
-	size_t ranks = l->cell.threads;
-	struct attn_stats total = { 0 };
 
 	if (w->remote) {
 		int64_t ns;
@@ -271,51 +229,28 @@ static bool run_once(struct worker *w)
 	}
 	layer_each_work(l, arena_poison);
 	arena_poison(&w->arena, l->out);
+	worker_stage(w, "the call");
 	layer_prepare(l);
 	layer_fill(l);
-	l->stats = calloc(ranks, sizeof *l->stats);
-	if (!l->stats)
-		return worker_end(w, STATUS_OOM, "no memory for the counters");
-	worker_stage(w, "the call");
+	if (!worker_count(w))
+		return false;
 	layer_run(l);
-	for (size_t r = 0; r < ranks; r++) {
-		total.pairs += l->stats[r].pairs;
-		total.flops_executed += l->stats[r].flops_executed;
-		total.clamped_rows += l->stats[r].clamped_rows;
-	}
-	free(l->stats);
-	l->stats = NULL;
-	/* Where nothing was counted, the plan's numbers stand. */
-	if (total.pairs > 0)
-		w->out->pairs_executed = total.pairs;
-	if (total.flops_executed > 0)
-		w->out->flops_executed = total.flops_executed;
-	w->out->clamped_rows = total.clamped_rows;
+	worker_counted(w);
+	worker_own_stage(w, "checks");
 	return worker_check(w);
 }
 
 /* Looks at the layer as f32 with keys and values of its own for every head. */
 static bool look(struct worker *w)
 {
-	struct layer *l = &w->layer;
-	struct reference_input in = reference_input(&l->cell);
-	struct reference ref;
+	double logit_max;
+	bool ok = exact_measure(w, &logit_max) && measure_task(w);
 
-	in.q = l->q;
-	in.k = l->k;
-	in.v = l->v;
-	worker_stage(w, "exact attention in double");
-	const char *why = reference_get(&ref, &in, w->input_hash, w->job->cache_dir, w->team);
-	if (why)
-		return worker_end(w, STATUS_OOM, "%s", why);
-	bool ok = measure_exact(w, &in, &ref) && measure_task(w);
-	worker_stage(w, "the weights that it implies");
+	worker_own_stage(w, "the weights that it implies");
 	if (ok && !w->remote)
 		weights_measure(w);
-	worker_stage(w, "its definition in double");
-	ok = ok && measure_impl(w, ref.logit_max);
-	reference_free(&ref);
-	return ok;
+	worker_own_stage(w, "its definition in double");
+	return ok && measure_impl(w, logit_max);
 }
 
 bool pass_accuracy(struct worker *w)

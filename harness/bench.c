@@ -13,7 +13,7 @@ enum { MS = 1000000, AGREEING = 3, CONFIRM = 2, CALIBRATIONS = 60 };
 /* More calls than this in a batch: the function does nothing. */
 static const uint64_t calls_max = UINT64_C(1) << 32;
 
-/* A clock step of 20-50 ns is below 0.01 % of a batch of 1 ms; a batch of at
+/* A clock step of 20-50 ns is below 0.01 % of a batch of 2 ms; a batch of at
  * most a few ms mostly fits between two preemptions. */
 const struct bench_policy bench_default = {
 	.warm_calls = 2,
@@ -21,7 +21,7 @@ const struct bench_policy bench_default = {
 	.warm_agree = 0.05,
 	.warm_limit_ns = 500 * MS,
 	.slow_call_ns = INT64_C(1000) * MS,
-	.sample_ns = 1 * MS,
+	.sample_ns = 2 * MS,
 	.budget_ns = 100 * MS,
 	.samples_min = 3,
 	.samples_max = 15,

@@ -3,6 +3,7 @@
  * Measuring ceilings, and the verb that prints them. */
 #include "ceiling.h"
 
+#include "ask.h"
 #include "clock.h"
 #include "cross.h"
 #include "grid.h"
@@ -10,19 +11,14 @@
 #include "topo.h"
 #include "verbs.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-enum { REPEATS = 20, SGEMM_SIDE = 512, EXP_FLOATS = 4096 };
+/* Each number is the best of TRIALS tries, a whole turn of all numbers apart: a
+ * neighbour that is busy for a while lowers one of them, not all. */
+enum { TRIALS = 5, REPEATS = 4, SGEMM_SIDE = 512, EXP_FLOATS = 4096 };
 
 const char *const ceiling_level_names[] = { "l1", "l2", "l3", "dram", NULL };
 
@@ -34,6 +30,7 @@ struct section {
 	size_t floats, rounds;
 	int64_t begin, end;
 	double work; /* of one rank */
+	double best; /* rate so far */
 };
 
 static void run_section(void *arg, struct attn_team *me)
@@ -51,27 +48,28 @@ static void run_section(void *arg, struct attn_team *me)
 	}
 }
 
-/* Work a nanosecond of all ranks: 1e9 a second. */
-static double best_rate(struct team *team, struct section *s, double seconds)
+/* As many turns as take a slice of the time. */
+static void choose_rounds(struct team *team, struct section *s, double seconds)
 {
-	double best = 0, slice = seconds * 1e9 / (REPEATS + 1);
+	double slice = seconds * 1e9 / (TRIALS * REPEATS + 1);
 
-	s->rounds = 1;
-	for (;;) {
+	for (s->rounds = 1;; s->rounds *= 2) {
 		team_run(team, TEAM_FAST, run_section, s);
 		double took = (double)(s->end - s->begin);
 		if (took >= slice / 4) {
 			s->rounds = (size_t)((double)s->rounds * slice / took) + 1;
-			break;
+			return;
 		}
-		s->rounds *= 2;
 	}
+}
+
+/* Work a nanosecond of all ranks: 1e9 a second. */
+static void try_section(struct team *team, struct section *s)
+{
 	for (int r = 0; r < REPEATS; r++) {
 		team_run(team, TEAM_FAST, run_section, s);
-		double rate = s->work * (double)team_size(team) / (double)(s->end - s->begin);
-		best = rate > best ? rate : best;
+		s->best = fmax(s->best, s->work * (double)team_size(team) / (double)(s->end - s->begin));
 	}
-	return best;
 }
 
 /* Touched by the thread that uses it, so that it lies in its memory. */
@@ -100,12 +98,47 @@ static void working_sets(const struct topo_info *topo, size_t threads, size_t by
 	bytes[LEVEL_DRAM] = 4 * llc / threads;
 }
 
+static void measure_sections(struct team *team, const struct kern *kern, float **x, size_t square,
+                             double seconds, struct ceilings *out)
+{
+	struct section s[3 + 2 * LEVELS] = {
+		{ .what = ATTN_CEILING_FMA, .floats = EXP_FLOATS },
+		{ .what = ATTN_CEILING_SGEMM, .floats = square },
+		{ .what = ATTN_CEILING_EXP, .floats = EXP_FLOATS },
+	};
+	enum { N = sizeof s / sizeof *s };
+
+	for (size_t level = 0; level < LEVELS; level++)
+		for (size_t i = 0; i < 2; i++)
+			s[3 + 2 * level + i] = (struct section){
+				.what = i ? ATTN_CEILING_TRIAD : ATTN_CEILING_READ,
+				.floats = out->level_bytes[level] / sizeof(float) / 64 * 64,
+			};
+	for (size_t i = 0; i < N; i++) {
+		s[i].kern = kern;
+		s[i].x = x;
+		if (s[i].floats)
+			choose_rounds(team, &s[i], seconds);
+	}
+	for (int trial = 0; trial < TRIALS; trial++)
+		for (size_t i = 0; i < N; i++)
+			if (s[i].floats)
+				try_section(team, &s[i]);
+	out->fma_gflops = s[0].best;
+	out->sgemm_gflops = s[1].best;
+	out->exp_gexps = s[2].best;
+	for (size_t level = 0; level < LEVELS; level++) {
+		const struct section *read = &s[3 + 2 * level], *triad = read + 1;
+		out->read_gbs[level] = read->floats ? read->best : (double)NAN;
+		out->triad_gbs[level] = triad->floats ? triad->best : (double)NAN;
+	}
+}
+
 bool ceilings_measure(struct team *team, const struct kern *kern, const struct topo_info *topo,
                       double seconds, struct ceilings *out)
 {
 	size_t threads = team_size(team);
 	float *x[TEAM_MAX] = { NULL };
-	struct section s = { .kern = kern, .x = x };
 	bool ok = true;
 
 	*out = (struct ceilings){ .threads = (unsigned)threads };
@@ -117,21 +150,7 @@ bool ceilings_measure(struct team *team, const struct kern *kern, const struct t
 	if (ok) {
 		struct touching t = { x, most / sizeof(float) };
 		team_run(team, TEAM_FAST, touch, &t);
-		s.what = ATTN_CEILING_FMA;
-		out->fma_gflops = best_rate(team, &s, seconds);
-		s.what = ATTN_CEILING_SGEMM;
-		s.floats = square / sizeof(float);
-		out->sgemm_gflops = best_rate(team, &s, seconds);
-		s.what = ATTN_CEILING_EXP;
-		s.floats = EXP_FLOATS;
-		out->exp_gexps = best_rate(team, &s, seconds);
-		for (size_t level = 0; level < LEVELS; level++) {
-			s.floats = out->level_bytes[level] / sizeof(float) / 64 * 64;
-			s.what = ATTN_CEILING_READ;
-			out->read_gbs[level] = s.floats ? best_rate(team, &s, seconds) : (double)NAN;
-			s.what = ATTN_CEILING_TRIAD;
-			out->triad_gbs[level] = s.floats ? best_rate(team, &s, seconds) : (double)NAN;
-		}
+		measure_sections(team, kern, x, square / sizeof(float), seconds, out);
 	}
 	for (size_t r = 0; r < threads; r++)
 		free(x[r]);
@@ -289,82 +308,32 @@ bool roof_verb(const struct config *config, struct text *out, char *error)
 	if (config->format == FORMAT_TEXT)
 		text_adds(out, "\nGFLOP/s of fused multiply-adds in registers and of a 512^3 product by OpenBLAS, 1e9 "
 		               "exponentials/s,\nGB/s read and of y += a x by cache level; all threads together, the "
-		               "best of five.\n");
+		               "best of twenty, spread over the whole time.\n");
 	return true;
 }
 
 /* ---- asked by a run ---- */
 
-/* In the child of a vfork(): nothing but exec. */
-static void exec_roof(int to, char *const *argv)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (dup2(to, STDOUT_FILENO) >= 0)
-		execv("/proc/self/exe", argv);
-	_exit(127);
-}
-
-static pid_t start_roof(int to, const char *threads, const char *isas, const struct config *config)
-{
-	char seconds[32];
-	const char *argv[16] = { "attnbench", "roof", "--threads", threads, "--isa", isas, "--seconds", seconds,
-		                 "--format", "json" };
-	size_t n = 10;
-
-	snprintf(seconds, sizeof seconds, "%.6g", config->seconds > 0 ? config->seconds : 0.1);
-	if (config->no_pin)
-		argv[n++] = "--no-pin";
-	if (config->cpus) {
-		argv[n++] = "--cpus";
-		argv[n++] = config->cpus;
-	}
-	pid_t child = vfork();
-	if (child == 0)
-		exec_roof(to, (char *const *)(uintptr_t)argv);
-	return child;
-}
-
-/* What it prints, until it ends or time is up: OpenBLAS has been seen to spin
- * where memory is limited. */
-static void read_until(int from, int64_t deadline, struct text *out)
-{
-	char chunk[4096];
-
-	for (;;) {
-		struct pollfd fd = { .fd = from, .events = POLLIN };
-		int64_t left = (deadline - clock_now_ns()) / 1000000;
-		if (left <= 0 || (poll(&fd, 1, (int)left) < 0 && errno != EINTR))
-			return;
-		ssize_t got = fd.revents ? read(from, chunk, sizeof chunk) : -1;
-		if (got == 0 || (got < 0 && fd.revents && errno != EINTR))
-			return;
-		if (got > 0)
-			text_add(out, chunk, (size_t)got);
-	}
-}
-
 size_t ceilings_ask(const char *threads, const char *isas, const struct config *config,
                     struct ceilings out[CEILINGS_MAX], char *error)
 {
-	static const int64_t LIMIT_NS = INT64_C(30000000000);
+	static const double LIMIT_S = 15;
+	double each_s = config->seconds > 0 ? config->seconds : 0.1;
+	char seconds[32];
+	const char *argv[16] = { "attnbench", "roof", "--threads", threads, "--isa", isas, "--seconds", seconds,
+		                 "--format", "json" };
+	size_t argc = 10, n = 0;
 	struct text json = { 0 };
-	int ends[2], status = -1;
-	size_t n = 0;
-	/* Some twelve numbers for each combination. */
-	double wanted_s = 12.0 * CEILINGS_MAX * (config->seconds > 0 ? config->seconds : 0.1);
 
-	if (!pipe2(ends, O_CLOEXEC)) {
-		pid_t child = start_roof(ends[1], threads, isas, config);
-		close(ends[1]);
-		if (child > 0) {
-			read_until(ends[0], clock_now_ns() + LIMIT_NS + (int64_t)(2e9 * wanted_s), &json);
-			kill(child, SIGKILL); /* a process that has ended does not mind */
-		}
-		close(ends[0]);
-		while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-			continue;
+	snprintf(seconds, sizeof seconds, "%.6g", each_s);
+	if (config->no_pin)
+		argv[argc++] = "--no-pin";
+	if (config->cpus) {
+		argv[argc++] = "--cpus";
+		argv[argc++] = config->cpus;
 	}
-	if (json.s)
+	/* Twice the eleven numbers of each combination. */
+	if (ask_self(argv, LIMIT_S + 22 * CEILINGS_MAX * each_s, &json) && json.s)
 		n = ceilings_parse(json.s, out);
 	text_free(&json);
 	if (!n)

@@ -15,6 +15,7 @@ enum { CELL_TEXT_MAX = 1024 };
 const char *const cell_type_names[] = { "f32", "bf16", "f16", NULL };
 const char *const cell_cache_names[] = { "warm", "cold", NULL };
 const char *const cell_mode_names[] = { "forward", "decode", NULL };
+const char *const cell_lengths_names[] = { "full", "padded", "packed", NULL };
 
 size_t cell_n_params(const struct attn_variant *variant)
 {
@@ -30,17 +31,29 @@ float cell_scale(const struct cell *cell)
 	return cell->scale != 0 ? cell->scale : attn_default_scale(cell->d);
 }
 
-struct attn_shape cell_shape(const struct cell *cell, size_t head)
+size_t cell_length(const struct cell *cell, size_t n, size_t sequence)
 {
+	size_t most_left_out = n - (n / 4 + (n % 4 != 0));
+
+	if (cell->lengths == LENGTHS_FULL || sequence == 0)
+		return n;
+	return n - (size_t)(attn_random_uniform(0, attn_random_stream("lengths", 0, 0), sequence) *
+	                    (double)(most_left_out + 1));
+}
+
+struct attn_shape cell_shape(const struct cell *cell, size_t g)
+{
+	size_t sequence = g / cell->heads, n_k = cell_length(cell, cell->n_k, sequence);
+
 	return (struct attn_shape){
-		.n_q = cell->mode == MODE_DECODE ? cell->n_k : cell->n_q,
-		.n_k = cell->n_k,
+		.n_q = cell->mode == MODE_DECODE ? n_k : cell_length(cell, cell->n_q, sequence),
+		.n_k = n_k,
 		.d = cell->d,
 		.d_v = cell->d_v,
 		.causal = cell->causal,
 		.scale = cell_scale(cell),
 		.heads = cell->heads,
-		.head = head,
+		.head = g % cell->heads,
 		.type = cell->type,
 	};
 }
@@ -90,11 +103,12 @@ static void cell_text(const struct cell *cell, char out[CELL_TEXT_MAX])
 	cell_params(cell, params);
 	snprintf(out, CELL_TEXT_MAX,
 	         "variant=%s params=%s batch=%zu heads=%zu kv_heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu causal=%d "
-	         "scale=%.9g dtype=%s threads=%u cache=%s isa=%s input=%s seed=%" PRIu64 "%s",
+	         "scale=%.9g dtype=%s threads=%u cache=%s isa=%s input=%s seed=%" PRIu64 "%s%s%s",
 	         cell->variant->name, params, cell->batch, cell->heads, cell->kv_heads,
 	         cell->n_q, cell->n_k, cell->d, cell->d_v, cell->causal, (double)cell_scale(cell), cell_type_names[cell->type],
 	         cell->threads, cell_cache_names[cell->cache], cell->isa, cell->input, cell->seed,
-	         cell->mode == MODE_DECODE ? " mode=decode" : "");
+	         cell->mode == MODE_DECODE ? " mode=decode" : "", cell->lengths == LENGTHS_FULL ? "" : " lengths=",
+	         cell->lengths == LENGTHS_FULL ? "" : cell_lengths_names[cell->lengths]);
 }
 
 /* FNV-1a leaves the low bits of similar strings similar; the finaliser of
@@ -113,7 +127,7 @@ void cell_identify(struct cell *cell)
 
 bool cell_same_shape(const struct cell *a, const struct cell *b)
 {
-	return a->mode == b->mode && a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads && a->n_q == b->n_q &&
+	return a->mode == b->mode && a->lengths == b->lengths && a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads && a->n_q == b->n_q &&
 	       a->n_k == b->n_k && a->d == b->d && a->d_v == b->d_v && a->causal == b->causal &&
 	       cell_scale(a) == cell_scale(b) && a->type == b->type && a->threads == b->threads &&
 	       a->cache == b->cache && a->seed == b->seed && !strcmp(a->input, b->input);

@@ -143,17 +143,31 @@ static void check_counts(struct checking *c)
 	      "status %s, %zu cells have rows", status ? status : "unknown", c->results.n);
 }
 
-/* A cell that is ok has a memory row, an accuracy row and rounds. */
+/* Passes that the run was to make: those that any cell has. */
+static void asked_for(const struct results *results, bool *memory, bool *accuracy, bool *time)
+{
+	*memory = *accuracy = *time = false;
+	for (size_t i = 0; i < results->n; i++) {
+		*memory |= results->v[i].done[PASS_MEMORY];
+		*accuracy |= results->v[i].done[PASS_ACCURACY];
+		*time |= results->v[i].n_rounds > 0;
+	}
+}
+
+/* A cell that is ok has a memory row, an accuracy row and rounds, unless the run has none. */
 static void check_cells(struct checking *c)
 {
+	bool memory, accuracy, time;
 	size_t lacking = 0, ended = 0;
 	const char *message;
 
+	asked_for(&c->results, &memory, &accuracy, &time);
 	for (size_t i = 0; i < c->results.n; i++) {
 		const struct result *r = &c->results.v[i];
 		enum status status = result_status(r, &message);
 		bool good = status == STATUS_OK || status == STATUS_INACCURATE;
-		bool whole = r->done[PASS_MEMORY] && r->done[PASS_ACCURACY] && r->n_rounds > 0;
+		bool whole = (r->done[PASS_MEMORY] || !memory) && (r->done[PASS_ACCURACY] || !accuracy) &&
+		             (r->n_rounds > 0 || !time);
 		bool silent = !good && !*message;
 		ended += r->stop != STOP_NONE;
 		if ((good && r->stop != STOP_NONE && r->stop != STOP_RUN_BUDGET && !whole) || silent) {
@@ -164,6 +178,32 @@ static void check_cells(struct checking *c)
 	claim(&c->claims, lacking == 0, "cells",
 	      "%zu have ended; %zu lack a pass or say nothing of why they failed%s%s", ended, lacking,
 	      lacking ? ", the first " : "", lacking ? c->first : "");
+}
+
+/* What was declared is what was given; and where that is far above what the
+ * kernel's account resolves, the process grew by as much. */
+static void check_accounts(struct checking *c)
+{
+	size_t declared = 0, differ = 0, large = 0, off = 0;
+	const char *first = "";
+
+	for (size_t i = 0; i < c->results.n; i++) {
+		const struct result *r = &c->results.v[i];
+		int64_t model = r->memory.ws_model_bytes, tracked = r->memory.ws_tracked_bytes;
+		struct memory_check memory = check_memory(r);
+		bool both = model != NA_INT && tracked != NA_INT;
+		bool wrong = (both && model != tracked) || (memory.large && (memory.leaks || memory.falls_short));
+		declared += both;
+		differ += both && model != tracked;
+		large += memory.large;
+		off += memory.large && (memory.leaks || memory.falls_short);
+		if (wrong && !*first)
+			first = r->key.cell_id;
+	}
+	claim(&c->claims, differ == 0, "work space", "%zu of %zu cells were given other than they declared%s%s", differ,
+	      declared, *first ? ", the first off " : "", first);
+	claim(&c->claims, off == 0, "memory", "%zu of the %zu cells above 20 times the resolution grew by another amount, "
+	      "beyond the error bar%s%s", off, large, *first ? ", the first off " : "", first);
 }
 
 static size_t line_of(const char *text, size_t at)
@@ -212,6 +252,7 @@ bool check_verb(const struct config *config, size_t *failures, struct text *out,
 	}
 	if (c.rows) {
 		check_cells(&c);
+		check_accounts(&c);
 		if (c.complete)
 			check_summary(&c);
 	}

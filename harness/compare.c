@@ -14,7 +14,7 @@ static const double CONFIDENCE = 0.95;
 /* All of the key but variant, parameters and instruction set agree. */
 static bool same_shape(const struct row_key *a, const struct row_key *b)
 {
-	return !strcmp(a->mode, b->mode) && a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads &&
+	return !strcmp(a->mode, b->mode) && !strcmp(a->lengths, b->lengths) && a->batch == b->batch && a->heads == b->heads && a->kv_heads == b->kv_heads &&
 	       a->n_q == b->n_q && a->n_k == b->n_k &&
 	       a->d_head == b->d_head && a->d_value == b->d_value && a->causal == b->causal &&
 	       a->scale == b->scale && !strcmp(a->dtype, b->dtype) && a->threads == b->threads &&

@@ -30,6 +30,7 @@ static const struct numeric_axis numeric[] = {
 	{ AXIS_HEADS, { 1, COUNT_MAX, true, NULL }, "1" },
 	{ AXIS_KV_HEADS, { 1, COUNT_MAX, true, NULL }, NULL },
 	{ AXIS_BATCH, { 1, COUNT_MAX, true, NULL }, "1" },
+	{ AXIS_LENGTHS, { 0, 2, true, cell_lengths_names }, "full" },
 	{ AXIS_CAUSAL, { 0, 1, true, flag_names }, "0" },
 	{ AXIS_DTYPE, { 0, 2, true, cell_type_names }, "f32" },
 	{ AXIS_THREADS, { 1, THREADS_MAX, true, NULL }, "1" },
@@ -165,11 +166,11 @@ static bool next_combination(size_t *digit, const size_t *size, size_t n)
 
 /* The slowest axis first. Lengths come late, so that a plan reads as tables
  * over n; an axis without values has one combination, "as usual". */
-enum { BY_BATCH, BY_HEADS, BY_KV_HEADS, BY_D, BY_D_V, BY_SCALE, BY_CAUSAL, BY_DTYPE, BY_THREADS, BY_CACHE,
+enum { BY_BATCH, BY_LENGTHS, BY_HEADS, BY_KV_HEADS, BY_D, BY_D_V, BY_SCALE, BY_CAUSAL, BY_DTYPE, BY_THREADS, BY_CACHE,
        BY_INPUT, BY_SEED, BY_N_Q, BY_N_K, BY_ISA, BY_VARIANT, BY_COUNT };
 
 static const enum axis_id axis_of[BY_COUNT] = {
-	AXIS_BATCH, AXIS_HEADS, AXIS_KV_HEADS, AXIS_D, AXIS_D_V, AXIS_SCALE, AXIS_CAUSAL, AXIS_DTYPE, AXIS_THREADS,
+	AXIS_BATCH, AXIS_LENGTHS, AXIS_HEADS, AXIS_KV_HEADS, AXIS_D, AXIS_D_V, AXIS_SCALE, AXIS_CAUSAL, AXIS_DTYPE, AXIS_THREADS,
 	AXIS_CACHE, AXIS_DATA, AXIS_SEED, AXIS_N_Q, AXIS_N_K, AXIS_ISA, AXIS_VARIANT,
 };
 
@@ -189,6 +190,7 @@ static void make_cell(const struct axes *axes, enum cell_mode mode, const size_t
 	*cell = (struct cell){
 		.variant = choice->variant,
 		.mode = mode,
+		.lengths = (enum cell_lengths)value(axes, BY_LENGTHS, digit, LENGTHS_FULL),
 		.batch = (size_t)value(axes, BY_BATCH, digit, 1),
 		.heads = (size_t)heads,
 		.kv_heads = (size_t)value(axes, BY_KV_HEADS, digit, heads),

@@ -11,14 +11,14 @@ static struct attn_decode_call call_of(const struct layer *l, size_t u, struct a
                                        size_t length, size_t tokens, size_t shared, size_t rank)
 {
 	const struct cell *c = &l->cell;
-	size_t g = u * l->plan.group, h = g % c->heads;
+	size_t g = u * l->plan.group;
 
-	*shape = cell_shape(c, h);
+	*shape = layer_shape(l, g);
 	return (struct attn_decode_call){
 		.shape = shape,
-		.arg = l->plan.arg,
+		.arg = layer_sequence(l, g)->arg,
 		.kern = l->kern,
-		.state = l->state ? l->state + h * l->plan.state : NULL,
+		.state = layer_state(l, g),
 		.past = l->past ? l->past + u * l->plan.past : NULL,
 		.length = length,
 		.k = layer_k(l, g, length),
@@ -37,10 +37,16 @@ static struct attn_decode_call call_of(const struct layer *l, size_t u, struct a
 	};
 }
 
+/* The tokens of a unit's sequence but the last. */
+static size_t tokens_before(const struct layer *l, size_t u)
+{
+	return layer_sequence(l, u * l->plan.group)->shape.n_k - 1;
+}
+
 void decode_step(const struct layer *l, size_t u, size_t shared, struct attn_team *me, size_t rank)
 {
 	struct attn_shape shape;
-	const struct attn_decode_call call = call_of(l, u, &shape, l->cell.n_k - 1, 1, shared, rank);
+	const struct attn_decode_call call = call_of(l, u, &shape, tokens_before(l, u), 1, shared, rank);
 
 	attn_decode_step(l->cell.variant, &call, me);
 }
@@ -55,7 +61,8 @@ static void fill_rank(void *arg, struct attn_team *me)
 		struct attn_shape shape;
 		if (me->rank != (u < l->plan.solo ? u % me->size : 0))
 			continue;
-		const struct attn_decode_call call = call_of(l, u, &shape, 0, l->cell.n_k - 1, me->rank, me->rank);
+		struct attn_decode_call call = call_of(l, u, &shape, 0, tokens_before(l, u), me->rank, me->rank);
+		call.stats = NULL; /* the work of a step alone is counted */
 		attn_decode_start(l->cell.variant, &call);
 		attn_decode_append(l->cell.variant, &call);
 	}

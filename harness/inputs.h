@@ -11,12 +11,13 @@
 
 enum { INPUTS_ERROR_MAX = DATA_ERROR_MAX };
 
-/* Fills q, k and v of every head; k is q for a variant that ties them. False
- * and a sentence if there is no such input. */
+/* Fills q, k and v of every head; k is q for a variant that ties them. Padding is
+ * filled with NaN: what is read of it shows. False and a sentence if there is no
+ * such input. */
 bool inputs_fill(struct layer *layer, const char *cache_dir, char error[INPUTS_ERROR_MAX]);
 
-/* What is asked of the data. A decode step is the last one of a whole sequence. */
-struct data_shape inputs_shape(const struct cell *cell);
+/* Has the input of the cell a shape like that of each of its sequences? */
+bool inputs_check(const struct cell *cell, char error[INPUTS_ERROR_MAX]);
 
 /* The answers of all heads to an input that is a task; score->total is 0 for one
  * that is none, and for a decode step. */

@@ -39,7 +39,8 @@ struct job {
 	uint64_t calls;       /* calls a sample; 0: calibrate and report */
 	unsigned samples;     /* wanted samples; 0: choose (method: 5..15, <= 100 ms) */
 	unsigned repeats;     /* PASS_MEMORY: fresh workers, of which the median; 0: 3 */
-	double timeout_s;     /* 0: 30 s; there always is one */
+	double timeout_s;     /* for calls and what prepares them; 0: 30 s */
+	double own_s;         /* for what the harness does around them; 0: 60 s */
 	size_t memory_limit;  /* kill when RSS grows beyond; 0: none */
 	unsigned cpus[JOB_THREADS]; /* cpus[0 .. cell.threads): logical CPU of each rank */
 	bool pinned;
@@ -99,7 +100,8 @@ struct outcome {
 	/* Any pass: as planned, summed over batch and heads. */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	int64_t io_bytes;
-	int64_t state_bytes;  /* decoding: what is kept of the tokens, all heads */
+	int64_t tokens;       /* queries of a head, in all sequences */
+	int64_t state_bytes;  /* what decoding keeps of the tokens, all heads; -1: nothing known */
 };
 
 /* Runs one job in a fresh process (fork and exec of this program; several, one

@@ -9,222 +9,113 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char too_large[] = "the shape is too large to be addressed";
-
-/* *bytes = a * b * c and *sum += that, rounded up; false if any overflows. */
-static bool need(size_t *bytes, size_t *sum, size_t a, size_t b, size_t c)
+/* What a head has memory for. */
+static size_t rows_q(const struct layer *l, size_t g)
 {
-	size_t padded;
-
-	if (__builtin_mul_overflow(a, b, bytes) || __builtin_mul_overflow(*bytes, c, bytes) ||
-	    __builtin_add_overflow(*bytes, ARENA_ALIGN - 1, &padded))
-		return false;
-	return !__builtin_add_overflow(*sum, padded / ARENA_ALIGN * ARENA_ALIGN, sum);
+	return l->cell.lengths == LENGTHS_PACKED ? layer_sequence(l, g)->n_q : l->cell.n_q;
 }
 
-static size_t element(const struct cell *cell)
+static size_t rows_k(const struct layer *l, size_t g)
 {
-	return cell->type == ATTN_F32 ? sizeof(float) : sizeof(uint16_t);
+	return l->cell.lengths == LENGTHS_PACKED ? layer_sequence(l, g)->shape.n_k : l->cell.n_k;
 }
 
-static size_t larger(size_t a, size_t b)
+/* Row i of query head g, in an array of `width` channels. */
+static void *query_row(const struct layer *l, void *base, size_t g, size_t i, size_t width)
 {
-	return a > b ? a : b;
+	size_t heads = l->cell.heads, n = rows_q(l, g), row = g * n;
+
+	if (l->cell.lengths == LENGTHS_PACKED)
+		row = layer_sequence(l, g)->first_q * heads + g % heads * n;
+	return (char *)base + (row + i) * width * layer_element(&l->cell);
 }
 
-/* How many of the first n units (sequence after sequence) are number u of theirs. */
-static size_t count_unit(size_t n, size_t units, size_t u)
+/* The same of its keys or values: consecutive query heads share a head of them. */
+static void *key_row(const struct layer *l, void *base, size_t g, size_t i, size_t width)
 {
-	return n / units + (u < n % units);
+	size_t heads = l->cell.kv_heads, group = l->cell.heads / heads, n = rows_k(l, g), row = g / group * n;
+
+	if (l->cell.lengths == LENGTHS_PACKED)
+		row = layer_sequence(l, g)->first_k * heads + g / group % heads * n;
+	return (char *)base + (row + i) * width * layer_element(&l->cell);
 }
 
-/* Unit u of each sequence, where one thread or where the team works on it. */
-static const char *plan_unit(const struct cell *cell, struct layer_plan *p, size_t u, bool team)
+const struct layer_sequence *layer_sequence(const struct layer *l, size_t g)
 {
-	struct attn_shape shape = cell_shape(cell, u * p->group);
-	struct attn_decode_plan decode = { 0 };
-	struct attn_plan head = { 0 };
-	size_t *shared = team ? &p->shared_team : &p->shared_solo;
-	size_t *scratch = team ? &p->scratch_team : &p->scratch_solo;
-	size_t exact, padded = 0, past = 0, each = cell->heads / p->group, ranks = team ? cell->threads : 1;
-	size_t all = count_unit(p->units, each, u), solo = count_unit(p->solo, each, u);
-	size_t times = team ? all - solo : solo;
-	const char *why;
-
-	if (cell->mode == MODE_DECODE) {
-		why = attn_decode_plan(cell->variant, &shape, p->arg, p->group, ranks, &decode);
-		head = decode.step;
-	} else {
-		why = attn_plan(cell->variant, &shape, p->arg, ranks, &head);
-	}
-	if (why)
-		return why;
-	if (!need(&exact, &padded, head.state, 1, 1) || !need(&exact, &past, decode.past, 1, 1))
-		return too_large;
-	p->state = larger(p->state, padded);
-	p->past = larger(p->past, past);
-	p->changed = larger(p->changed, decode.changed);
-	p->kept += times * decode.past;
-	*shared = larger(*shared, head.shared);
-	*scratch = larger(*scratch, head.scratch);
-	p->flops_useful += (double)times * head.flops_useful;
-	p->flops_executed += (double)times * head.flops_executed;
-	p->n_exp += (double)times * head.n_exp;
-	p->pairs += (double)times * head.pairs;
-	p->bytes += (double)times * head.bytes;
-	return NULL;
+	return &l->sequence[g / l->cell.heads];
 }
 
-/* What rank r needs: room for both phases where they differ. */
-static size_t shared_of(const struct layer_plan *p, size_t r)
+struct attn_shape layer_shape(const struct layer *l, size_t g)
 {
-	size_t solo = r < p->solo ? p->shared_solo : 0;
-	return r == 0 && p->solo < p->units ? larger(solo, p->shared_team) : solo;
+	struct attn_shape shape = layer_sequence(l, g)->shape;
+
+	shape.head = g % l->cell.heads;
+	return shape;
 }
 
-static size_t scratch_of(const struct layer_plan *p, size_t r)
+void *layer_state(const struct layer *l, size_t g)
 {
-	size_t solo = r < p->solo ? p->scratch_solo : 0;
-	return p->solo < p->units ? larger(solo, p->scratch_team) : solo;
-}
-
-void layer_resolve(const struct cell *cell, double arg[ATTN_MAX_PARAMS])
-{
-	struct attn_shape shape = cell_shape(cell, 0);
-
-	memcpy(arg, cell->arg, sizeof cell->arg);
-	if (cell->variant->resolve)
-		cell->variant->resolve(&shape, arg);
-}
-
-/* Units, and who works on them. */
-static void divide_heads(const struct cell *cell, struct layer_plan *p)
-{
-	bool splits = p->flags & ATTN_PARALLEL;
-
-	p->group = 1;
-	if (cell->mode == MODE_DECODE) {
-		splits = cell->variant->decode && cell->variant->decode->splits;
-		if (cell->variant->decode && cell->variant->decode->shares)
-			p->group = cell->heads / cell->kv_heads;
-	}
-	p->units = p->solo = p->total / p->group;
-	if (splits)
-		p->solo -= p->units % cell->threads;
-}
-
-const char *layer_plan(const struct cell *cell, struct layer_plan *p)
-{
-	*p = (struct layer_plan){ 0 };
-	layer_resolve(cell, p->arg);
-	p->flags = attn_flags(cell->variant, p->arg);
-	if (__builtin_mul_overflow(cell->batch, cell->heads, &p->total) ||
-	    p->total > SIZE_MAX / sizeof(float))
-		return too_large;
-	size_t row = p->total * element(cell), shared = cell->batch * cell->kv_heads * element(cell);
-	if (!need(&p->q, &p->io, row, cell->n_q, cell->d) ||
-	    !need(&p->k, &p->io, shared, cell->n_k, cell->d) ||
-	    !need(&p->v, &p->io, shared, cell->n_k, cell->d_v) ||
-	    !need(&p->out, &p->io, row, cell->n_q, cell->d_v))
-		return too_large;
-	p->call_io = cell->mode == MODE_DECODE ? p->q + p->out + (p->k + p->v) / cell->n_k
-	                                       : p->io;
-	divide_heads(cell, p);
-	for (size_t u = 0, each = cell->heads / p->group; u < each; u++) {
-		size_t solo = count_unit(p->solo, each, u);
-		const char *why = NULL;
-		if (solo > 0)
-			why = plan_unit(cell, p, u, false);
-		if (!why && count_unit(p->units, each, u) > solo)
-			why = plan_unit(cell, p, u, true);
-		if (why)
-			return why;
-	}
-	size_t exact;
-	bool fits = need(&exact, &p->work, cell->heads, p->state, 1) && need(&exact, &p->work, p->units, p->past, 1);
-	for (size_t r = 0; r < cell->threads; r++)
-		fits = fits && need(&exact, &p->work, 1, shared_of(p, r), 1) &&
-		       need(&exact, &p->work, 1, scratch_of(p, r), 1);
-	return fits ? NULL : too_large;
-}
-
-size_t layer_room(const struct layer_plan *p, const struct cell *cell)
-{
-	/* Every block that layer_create() takes has its guards. */
-	size_t blocks = 4 + 2 + 2 * (size_t)cell->threads, room;
-
-	if (__builtin_add_overflow(p->io, p->work, &room) ||
-	    __builtin_add_overflow(room, blocks * arena_room(0), &room))
-		return SIZE_MAX;
-	return room;
-}
-
-static void *row_at(const struct layer *l, void *base, size_t row, size_t width)
-{
-	return (char *)base + row * width * element(&l->cell);
-}
-
-/* Consecutive query heads share a key and value head. */
-static size_t kv_head(const struct layer *l, size_t g)
-{
-	return g / (l->cell.heads / l->cell.kv_heads);
+	return l->state ? l->state + g % l->plan.states * l->plan.state : NULL;
 }
 
 void *layer_q(const struct layer *l, size_t g, size_t i)
 {
-	return row_at(l, l->q, g * l->cell.n_q + i, l->cell.d);
+	return query_row(l, l->q, g, i, l->cell.d);
 }
 
 void *layer_k(const struct layer *l, size_t g, size_t i)
 {
-	return row_at(l, l->k, kv_head(l, g) * l->cell.n_k + i, l->cell.d);
+	return key_row(l, l->k, g, i, l->cell.d);
 }
 
 void *layer_v(const struct layer *l, size_t g, size_t i)
 {
-	return row_at(l, l->v, kv_head(l, g) * l->cell.n_k + i, l->cell.d_v);
+	return key_row(l, l->v, g, i, l->cell.d_v);
 }
 
 void *layer_out(const struct layer *l, size_t g, size_t i)
 {
-	return row_at(l, l->out, g * l->cell.n_q + i, l->cell.d_v);
+	return query_row(l, l->out, g, i, l->cell.d_v);
 }
 
-static bool is_wide(const struct layer *l)
+bool layer_is_wide(const struct cell *c)
 {
-	return l->cell.type == ATTN_F32 && l->cell.kv_heads == l->cell.heads;
+	return c->type == ATTN_F32 && c->kv_heads == c->heads && c->lengths != LENGTHS_PADDED;
 }
 
 bool layer_widen(const struct layer *l, struct layer *wide)
 {
 	const struct cell *c = &l->cell;
-	size_t q = c->n_q * c->d, k = c->n_k * c->d, v = c->n_k * c->d_v, out = c->n_q * c->d_v;
+	size_t queries = c->heads * l->plan.tokens_q, keys = c->heads * l->plan.tokens_k;
 
 	*wide = *l;
-	if (is_wide(l))
+	if (layer_is_wide(&l->cell))
 		return true;
 	wide->cell.type = ATTN_F32;
 	wide->cell.kv_heads = c->heads;
-	wide->q = malloc(l->plan.total * q * sizeof(float));
-	wide->k = malloc(l->plan.total * k * sizeof(float));
-	wide->v = malloc(l->plan.total * v * sizeof(float));
-	wide->out = malloc(l->plan.total * out * sizeof(float));
+	if (c->lengths == LENGTHS_PADDED)
+		wide->cell.lengths = LENGTHS_PACKED;
+	wide->q = malloc(queries * c->d * sizeof(float));
+	wide->k = malloc(keys * c->d * sizeof(float));
+	wide->v = malloc(keys * c->d_v * sizeof(float));
+	wide->out = malloc(queries * c->d_v * sizeof(float));
 	if (!wide->q || !wide->k || !wide->v || !wide->out) {
 		layer_free_wide(l, wide);
 		return false;
 	}
 	for (size_t g = 0; g < l->plan.total; g++) {
-		attn_widen(l->kern, c->type, layer_q(wide, g, 0), layer_q(l, g, 0), q);
-		attn_widen(l->kern, c->type, layer_k(wide, g, 0), layer_k(l, g, 0), k);
-		attn_widen(l->kern, c->type, layer_v(wide, g, 0), layer_v(l, g, 0), v);
-		attn_widen(l->kern, c->type, layer_out(wide, g, 0), layer_out(l, g, 0), out);
+		size_t n_q = layer_sequence(l, g)->n_q, n_k = layer_sequence(l, g)->shape.n_k;
+		attn_widen(l->kern, c->type, layer_q(wide, g, 0), layer_q(l, g, 0), n_q * c->d);
+		attn_widen(l->kern, c->type, layer_k(wide, g, 0), layer_k(l, g, 0), n_k * c->d);
+		attn_widen(l->kern, c->type, layer_v(wide, g, 0), layer_v(l, g, 0), n_k * c->d_v);
+		attn_widen(l->kern, c->type, layer_out(wide, g, 0), layer_out(l, g, 0), n_q * c->d_v);
 	}
 	return true;
 }
 
 void layer_free_wide(const struct layer *l, struct layer *wide)
 {
-	if (is_wide(l))
+	if (layer_is_wide(&l->cell))
 		return;
 	free(wide->q);
 	free(wide->k);
@@ -237,7 +128,7 @@ static void touch(void *arg, struct attn_team *me)
 {
 	const struct layer *l = arg;
 	const struct cell *c = &l->cell;
-	size_t group = c->heads / c->kv_heads, bytes = element(c);
+	size_t group = c->heads / c->kv_heads, bytes = layer_element(c);
 
 	for (size_t g = 0; g < l->plan.total; g++) {
 		size_t unit = g / l->plan.group;
@@ -246,11 +137,26 @@ static void touch(void *arg, struct attn_team *me)
 		if (solo && unit % me->size != me->rank)
 			continue;
 		char *base[] = { layer_q(l, g, 0), layer_out(l, g, 0), layer_k(l, g, 0), layer_v(l, g, 0) };
-		size_t n[] = { c->n_q * c->d, c->n_q * c->d_v, c->n_k * c->d, c->n_k * c->d_v };
+		size_t n_q = rows_q(l, g), n_k = rows_k(l, g);
+		size_t n[] = { n_q * c->d, n_q * c->d_v, n_k * c->d, n_k * c->d_v };
 		for (size_t i = 0; i < (g % group ? 2 : 4); i++) {
 			size_t from = n[i] * part / parts, to = n[i] * (part + 1) / parts;
 			memset(base[i] + from * bytes, 0, (to - from) * bytes);
 		}
+	}
+}
+
+static void list_sequences(struct layer *l)
+{
+	struct layer_sequence here = { 0 };
+
+	for (size_t b = 0; b < l->cell.batch; b++) {
+		here.shape = cell_shape(&l->cell, b * l->cell.heads);
+		here.n_q = cell_length(&l->cell, l->cell.n_q, b);
+		layer_resolve(&l->cell, b * l->cell.heads, here.arg);
+		l->sequence[b] = here;
+		here.first_q += here.n_q;
+		here.first_k += here.shape.n_k;
 	}
 }
 
@@ -259,14 +165,16 @@ bool layer_create(struct layer *l, const struct cell *cell, const struct layer_p
 {
 	*l = (struct layer){ .cell = *cell, .plan = *plan, .team = team, .arena = arena,
 	                     .kern = kern };
-	l->q = arena_alloc(arena, "q", plan->q);
+	l->sequence = arena_alloc(arena, "the table of sequences", cell->batch * sizeof *l->sequence);
+	l->q = l->sequence ? arena_alloc(arena, "q", plan->q) : NULL;
 	l->k = l->q ? arena_alloc(arena, "k", plan->k) : NULL;
 	l->v = l->k ? arena_alloc(arena, "v", plan->v) : NULL;
 	l->out = l->v ? arena_alloc(arena, "the output", plan->out) : NULL;
 	if (!l->out)
 		return false;
+	list_sequences(l);
 	if (plan->state > 0) {
-		l->state = arena_alloc(arena, "the state", cell->heads * plan->state);
+		l->state = arena_alloc(arena, "the state", plan->states * plan->state);
 		if (!l->state)
 			return false;
 	}
@@ -276,7 +184,7 @@ bool layer_create(struct layer *l, const struct cell *cell, const struct layer_p
 			return false;
 	}
 	for (size_t r = 0; r < cell->threads; r++) {
-		size_t shared = shared_of(plan, r), scratch = scratch_of(plan, r);
+		size_t shared = layer_shared_of(plan, r), scratch = layer_scratch_of(plan, r);
 		if (shared > 0 && !(l->shared[r] = arena_alloc(arena, "shared memory", shared)))
 			return false;
 		if (scratch > 0 && !(l->scratch[r] = arena_alloc(arena, "scratch memory", scratch)))
@@ -290,10 +198,9 @@ void layer_prepare(struct layer *l)
 {
 	const struct attn_variant *v = l->cell.variant;
 
-	for (size_t h = 0; v->prepare && h < l->cell.heads; h++) {
-		struct attn_shape shape = cell_shape(&l->cell, h);
-		v->prepare(&shape, l->plan.arg, l->cell.seed,
-		           l->state ? l->state + h * l->plan.state : NULL);
+	for (size_t g = 0; v->prepare && g < l->plan.states; g++) {
+		struct attn_shape shape = layer_shape(l, g);
+		v->prepare(&shape, layer_sequence(l, g)->arg, l->cell.seed, layer_state(l, g));
 	}
 }
 
@@ -301,13 +208,12 @@ static void run_head(const struct layer *l, size_t g, size_t shared, struct attn
                      size_t rank)
 {
 	const struct cell *c = &l->cell;
-	size_t h = g % c->heads;
-	struct attn_shape shape = cell_shape(c, h);
+	struct attn_shape shape = layer_shape(l, g);
 	struct attn_call call = {
 		.shape = &shape,
-		.arg = l->plan.arg,
+		.arg = layer_sequence(l, g)->arg,
 		.kern = l->kern,
-		.state = l->state ? l->state + h * l->plan.state : NULL,
+		.state = layer_state(l, g),
 		.q = layer_q(l, g, 0),
 		.k = layer_k(l, g, 0),
 		.v = layer_v(l, g, 0),
@@ -321,6 +227,9 @@ static void run_head(const struct layer *l, size_t g, size_t shared, struct attn
 		.stats = l->stats ? &l->stats[rank] : NULL,
 	};
 	attn_forward(c->variant, &call, me);
+	size_t padding = rows_q(l, g) - shape.n_q;
+	if (padding > 0 && me->rank == 0)
+		memset(layer_out(l, g, shape.n_q), 0, padding * c->d_v * layer_element(c));
 }
 
 static void run_rank(void *arg, struct attn_team *me)
@@ -371,7 +280,7 @@ static bool add_resident(const struct layer *l, const void *block, int64_t *sum)
 int64_t layer_resident(const struct layer *l)
 {
 	int64_t sum = 0;
-	bool ok = add_resident(l, l->state, &sum);
+	bool ok = add_resident(l, l->state, &sum) && add_resident(l, l->past, &sum);
 
 	for (size_t r = 0; r < l->cell.threads; r++)
 		ok = ok && add_resident(l, l->shared[r], &sum) && add_resident(l, l->scratch[r], &sum);

@@ -37,19 +37,21 @@ static bool decodes(const struct attn_variant *v)
 	return v->decode && v->decode->step;
 }
 
-/* Why the variant, with its defaults, has no decode step; NULL: it has one. */
-static const char *no_decode(const struct attn_variant *v)
+/* Why the variant, with its defaults, has no such form; NULL: it has it. */
+static const char *refusal(const struct attn_variant *v, enum cell_mode mode, bool causal)
 {
-	struct cell cell = { .variant = v, .mode = MODE_DECODE, .heads = 1, .kv_heads = 1, .n_q = 1, .n_k = 64,
-		             .d = 64, .d_v = 64, .causal = true, .threads = 1 };
+	struct cell cell = { .variant = v, .mode = mode, .heads = 1, .kv_heads = 1, .n_q = 64, .n_k = 64,
+		             .d = 64, .d_v = 64, .causal = causal, .threads = 1 };
 	struct attn_shape shape = cell_shape(&cell, 0);
-	struct attn_decode_plan plan;
+	struct attn_decode_plan step;
+	struct attn_plan plan;
 
 	for (size_t i = 0, n = cell_n_params(v); i < n; i++)
 		cell.arg[i] = v->params[i].def;
 	if (v->resolve)
 		v->resolve(&shape, cell.arg);
-	return attn_decode_plan(v, &shape, cell.arg, 1, 1, &plan);
+	return mode == MODE_DECODE ? attn_decode_plan(v, &shape, cell.arg, 1, 1, &step)
+	                           : attn_plan(v, &shape, cell.arg, 1, &plan);
 }
 
 /* "bidirectional, causal, cross, decode": what it accepts. */
@@ -81,11 +83,36 @@ static void variants_for_people(struct grid *grid)
 	}
 }
 
+/* The catalogue of attention/README.md. */
+static void catalogue(struct grid *grid)
+{
+	static const char *const names[] = { "variant", "family", "what it computes", "cost", "tends to",
+		                             "causal", "keeps to decode", "parameters", "paper" };
+	char text[DEFAULTS_MAX];
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		grid_column(grid, names[i]);
+	for (size_t i = 0; variant_at(i); i++) {
+		const struct attn_variant *v = variant_at(i);
+		bool causal = v->flags & ATTN_CAUSAL, other = v->flags & ATTN_BIDIRECTIONAL;
+		defaults(v, text);
+		grid_cell(grid, "%s", v->name);
+		grid_cell(grid, "%s", v->family);
+		grid_cell(grid, "`%s`", v->formula ? v->formula : "");
+		grid_cell(grid, "`%s`", v->complexity ? v->complexity : "");
+		grid_cell(grid, "%s", v->target ? v->target : "");
+		grid_cell(grid, "%s", !causal ? "no" : v->flags & ATTN_LEAKS ? "leaks" : other ? "yes" : "only");
+		grid_cell(grid, "%s", decodes(v) ? v->decode->keeps : "");
+		grid_cell(grid, "%s", text);
+		grid_cell(grid, "%s", v->paper ? v->paper : "");
+	}
+}
+
 static void variants_for_programs(struct grid *grid)
 {
 	static const char *const names[] = { "variant", "family", "title", "params", "complexity", "exact",
 		                             "causal", "bidirectional", "cross", "random", "parallel", "leaks",
-		                             "paper", "formula", "summary", "plugin", "decode", "keeps" };
+		                             "paper", "formula", "summary", "plugin", "decode", "keeps", "target" };
 	char text[DEFAULTS_MAX];
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -108,6 +135,7 @@ static void variants_for_programs(struct grid *grid)
 		grid_cell(grid, "%s", variant_plugin(v) ? variant_plugin(v) : "");
 		grid_cell(grid, "%d", decodes(v));
 		grid_cell(grid, "%s", decodes(v) ? v->decode->keeps : "");
+		grid_cell(grid, "%s", v->target ? v->target : "");
 	}
 }
 
@@ -134,40 +162,21 @@ static void field(struct text *out, const char *name, const char *value)
 		text_printf(out, "%-14s %s\n", name, value);
 }
 
-/* Everything that is known of one variant. */
-static void one_variant(const struct attn_variant *v, struct text *out)
+/* "yes", or "no: E mixes the future". */
+static void form(struct text *out, const char *name, const struct attn_variant *v, enum cell_mode mode, bool causal)
 {
+	const char *why = refusal(v, mode, causal);
+
+	text_printf(out, "%-14s %s%s\n", name, why ? "no: " : mode == MODE_DECODE ? "yes: keeps " : "yes",
+	            why ? why : mode == MODE_DECODE ? v->decode->keeps : "");
+}
+
+static void parameters(const struct attn_variant *v, struct text *out)
+{
+	static const char *const names[] = { "parameter", "default", "range", "meaning" };
+	struct grid grid = { 0 };
 	char text[256], value[64];
 
-	text_printf(out, "%s: %s\n\n", v->name, v->title);
-	field(out, "family", v->family);
-	field(out, "paper", v->paper);
-	field(out, "formula", v->formula);
-	field(out, "cost", v->complexity);
-	field(out, "exact when", v->limit);
-	accepts(v, text, sizeof text);
-	field(out, "forms", text);
-	const char *refusal = no_decode(v);
-	snprintf(text, sizeof text, "%s%s", refusal ? "" : "keeps ", refusal ? refusal : v->decode->keeps);
-	field(out, "decode", text);
-	field(out, "exact", yes(v->flags & ATTN_EXACT));
-	field(out, "random", yes(v->flags & ATTN_RANDOM));
-	field(out, "splits a head", yes(v->flags & ATTN_PARALLEL));
-	if (v->flags & ATTN_LEAKS)
-		field(out, "looks ahead", "which keys are seen depends on later tokens");
-	if (v->flags & ATTN_TIED)
-		field(out, "keys", "are the queries: k is ignored");
-	if (v->impl_bound > 0) {
-		snprintf(text, sizeof text, "%.1e (err_impl_rel_fro)", (double)v->impl_bound);
-		field(out, "bound", text);
-	}
-	field(out, "plug-in", variant_plugin(v));
-	if (v->summary)
-		text_printf(out, "\n%s\n", v->summary);
-	if (cell_n_params(v) == 0)
-		return;
-	struct grid grid = { 0 };
-	static const char *const names[] = { "parameter", "default", "range", "meaning" };
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		grid_column(&grid, names[i]);
 	for (size_t i = 0, n = cell_n_params(v); i < n; i++) {
@@ -181,6 +190,41 @@ static void one_variant(const struct attn_variant *v, struct text *out)
 	text_adds(out, "\n");
 	grid_print(&grid, FORMAT_TEXT, out);
 	grid_free(&grid);
+}
+
+/* Everything that is known of one variant. */
+static void one_variant(const struct attn_variant *v, struct text *out)
+{
+	char text[256];
+
+	text_printf(out, "%s: %s\n\n", v->name, v->title);
+	field(out, "family", v->family);
+	field(out, "paper", v->paper);
+	field(out, "formula", v->formula);
+	field(out, "cost", v->complexity);
+	field(out, "tends to", v->target);
+	field(out, "exact when", v->limit);
+	form(out, "bidirectional", v, MODE_FORWARD, false);
+	form(out, "causal", v, MODE_FORWARD, true);
+	form(out, "decode", v, MODE_DECODE, true);
+	field(out, "n_q != n_k", yes(v->flags & ATTN_CROSS));
+	field(out, "exact", yes(v->flags & ATTN_EXACT));
+	field(out, "random", yes(v->flags & ATTN_RANDOM));
+	field(out, "splits a head", yes(v->flags & ATTN_PARALLEL));
+	if (v->flags & ATTN_LEAKS)
+		field(out, "looks ahead", "which keys are seen depends on later tokens");
+	if (v->flags & ATTN_TIED)
+		field(out, "keys", "are the queries: k is ignored");
+	if (v->impl_bound > 0) {
+		snprintf(text, sizeof text, "%.1e (err_impl_rel_fro)", (double)v->impl_bound);
+		field(out, "bound", text);
+	}
+	field(out, "plug-in", variant_plugin(v));
+	field(out, "pitfalls", v->summary);
+	if (cell_n_params(v) > 0)
+		parameters(v, out);
+	else
+		field(out, "parameters", "none");
 }
 
 static void inputs(struct grid *grid)
@@ -312,6 +356,8 @@ bool list_verb(const struct config *config, struct text *out, char *error)
 		isas(&grid);
 	else if (config->format == FORMAT_CSV || config->format == FORMAT_JSON)
 		variants_for_programs(&grid);
+	else if (config->format == FORMAT_MD)
+		catalogue(&grid);
 	else
 		variants_for_people(&grid);
 	grid_print(&grid, (enum format)config->format, out);

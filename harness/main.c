@@ -3,6 +3,7 @@
  * attnbench: one program, many verbs. The one file that prints errors and
  * exits. Results go to stdout, all else to stderr. */
 #include "experiment.h"
+#include "ask.h"
 #include "engine.h"
 #include "machine.h"
 #include "plugin.h"
@@ -219,7 +220,7 @@ static bool open_streams(void)
 	return fd >= 0 && close(fd) == 0;
 }
 
-int main(int argc, char **argv)
+static int answer(int argc, char **argv)
 {
 	if (!open_streams())
 		return CODE_ENVIRONMENT;
@@ -227,6 +228,8 @@ int main(int argc, char **argv)
 		return usage(stderr);
 	if (!strcmp(argv[1], "worker"))
 		return worker_main(WORKER_IN_FD, WORKER_OUT_FD);
+	if (!strcmp(argv[1], "blas"))
+		return answer_blas();
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
 		printf("attnbench %s\n", ATTNBENCH_VERSION);
 		return CODE_OK;
@@ -237,4 +240,14 @@ int main(int argc, char **argv)
 		if (!strcmp(v->name, argv[1]))
 			return v->mask ? call(v, argc - 1, argv + 1, argv) : run_python(argv + 1);
 	return unknown_verb(argv[1]);
+}
+
+/* Past the destructors: that of OpenBLAS joins a thread which, where memory is
+ * limited, has been seen to never end. */
+int main(int argc, char **argv)
+{
+	int code = answer(argc, argv);
+
+	fflush(NULL);
+	_exit(code);
 }

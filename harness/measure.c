@@ -67,8 +67,8 @@ static void recount(struct run *run)
 		const struct planned *p = &run->plan.cell[i];
 		const struct result *r = result_of(run, i);
 		size_t rounds = r && r->n_rounds < last ? last - r->n_rounds : r ? 0 : last;
-		size_t passes = (!run->config->accuracy_only && (!r || !r->done[PASS_MEMORY])) +
-		                (size_t)(!r || !r->done[PASS_ACCURACY]);
+		size_t passes = (size_t)(!run->config->accuracy_only && (!r || !r->done[PASS_MEMORY])) +
+		                (size_t)(!run->config->no_accuracy && (!r || !r->done[PASS_ACCURACY]));
 		double each = run->worker_s[i] > 0 ? run->worker_s[i] : p->worker_s;
 		run->progress.total += rounds + passes;
 		run->progress.left_s += each * (double)(rounds + passes);
@@ -92,7 +92,7 @@ static bool first_passes(struct run *run, enum run_end *end)
 	for (size_t i = 0; i < run->plan.n; i++) {
 		if (!skip_as_planned(run, i, end))
 			return false;
-		for (size_t k = run->config->accuracy_only; k < 2; k++) {
+		for (size_t k = run->config->accuracy_only; k < 2 - (size_t)run->config->no_accuracy; k++) {
 			if (is_closed(run, i))
 				break;
 			const struct result *r = result_of(run, i);

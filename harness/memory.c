@@ -199,6 +199,8 @@ bool pass_memory(struct worker *w)
 	worker_stage(w, "the buffers of BLAS");
 	malloc_trim(0);
 	out->blas_bytes = fill_blas(w);
+	if (!worker_count(w))
+		return false;
 	worker_stage(w, "the call");
 	int64_t base = memory_resident();
 	bool reset = memory_reset_high_water();
@@ -206,6 +208,7 @@ bool pass_memory(struct worker *w)
 	layer_fill(&w->layer);
 	layer_run(&w->layer);
 	int64_t peak = memory_high_water();
+	worker_counted(w);
 
 	out->ws_touched_bytes = layer_resident(&w->layer);
 	if (read_group_peak(&out->group_peak_bytes))

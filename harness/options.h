@@ -29,7 +29,7 @@ enum option_kind {
 };
 
 enum axis_id {
-	AXIS_VARIANT, AXIS_MODE, AXIS_N, AXIS_N_Q, AXIS_N_K, AXIS_CONTEXT, AXIS_D, AXIS_D_V, AXIS_HEADS, AXIS_KV_HEADS, AXIS_BATCH,
+	AXIS_VARIANT, AXIS_MODE, AXIS_N, AXIS_N_Q, AXIS_N_K, AXIS_CONTEXT, AXIS_D, AXIS_D_V, AXIS_HEADS, AXIS_KV_HEADS, AXIS_BATCH, AXIS_LENGTHS,
 	AXIS_CAUSAL, AXIS_DTYPE, AXIS_THREADS, AXIS_CACHE, AXIS_SEED, AXIS_ISA, AXIS_DATA, AXIS_SCALE,
 	AXIS_COUNT
 };
@@ -76,7 +76,7 @@ struct config {
 	double seconds;     /* a ceiling, 0: default */
 	double order_seed;
 	bool no_pin, small_pages;
-	bool accuracy_only;
+	bool accuracy_only, no_accuracy;
 	char *cpus, *baseline, *name;
 
 	char *out, *rerun, *sysroot;

@@ -2,7 +2,6 @@
  *
  * From axes to a plan. */
 #include "plan.h"
-#include "../datasets/data.h"
 #include "cross.h"
 #include "engine.h"
 #include "inputs.h"
@@ -138,10 +137,8 @@ static bool decide(struct plan *plan, struct planned *p, const struct config *co
                    const struct topo *topo)
 {
 	const struct cell *c = &p->cell;
-	const struct data_shape shape = inputs_shape(c);
 	char why_not[ERROR_MAX], need[HUMAN_MAX], have[HUMAN_MAX];
 	unsigned cpus[TOPO_CPUS_MAX];
-	struct data data;
 	const char *why;
 	bool broken = false;
 
@@ -149,7 +146,7 @@ static bool decide(struct plan *plan, struct planned *p, const struct config *co
 		engine_refusal(c->variant, c->arg, &broken);
 		return skip(p, broken ? STATUS_FAILED : STATUS_UNSUPPORTED, "%s", why);
 	}
-	if (!data_parse(c->input, &data, why_not) || !data_check(&data, &shape, why_not))
+	if (!inputs_check(c, why_not))
 		return skip(p, STATUS_UNSUPPORTED, "%s", why_not);
 	if (!config->no_pin && !topo_choose(topo, c->threads, config->cpus, cpus, why_not))
 		return skip(p, STATUS_UNSUPPORTED, "%s", why_not);

@@ -30,7 +30,8 @@ static void rows_for_people(const struct plan *plan, struct grid *grid)
 		if (c->kv_heads != c->heads)
 			snprintf(grouped, sizeof grouped, "/%zu", c->kv_heads);
 		const char *form = c->mode == MODE_DECODE ? " decode" : c->causal ? " causal" : "";
-		grid_cell(grid, "%zux%zu%s%s %s %uT %s%s", c->batch, c->heads, grouped, form,
+		const char *lengths = c->lengths == LENGTHS_FULL ? "" : cell_lengths_names[c->lengths];
+		grid_cell(grid, "%zux%zu%s%s%s%s %s %uT %s%s", c->batch, c->heads, grouped, form, *lengths ? " " : "", lengths,
 		          cell_type_names[c->type], c->threads, c->isa,
 		          c->cache == CACHE_COLD ? " cold" : "");
 		grid_cell(grid, "%s seed=%llu", c->input, (unsigned long long)c->seed);
@@ -47,7 +48,7 @@ static void rows_for_programs(const struct plan *plan, struct grid *grid)
 	static const char *const names[] = {
 		"cell_id", "variant", "params", ">batch", ">heads", ">kv_heads", ">n_q", ">n_k", ">d_head", ">d_value",
 		">causal", "dtype", ">threads", "cache", "isa", "input_kind", ">seed", ">predicted_call_ns",
-		">predicted_peak_bytes", ">predicted_flops", "status", "message", "mode",
+		">predicted_peak_bytes", ">predicted_flops", "status", "message", "mode", "lengths",
 	};
 	char params[CELL_PARAMS_MAX];
 
@@ -76,6 +77,7 @@ static void rows_for_programs(const struct plan *plan, struct grid *grid)
 		grid_cell(grid, "%s", status_names[p->skip]);
 		grid_cell(grid, "%s", p->reason ? p->reason : "");
 		grid_cell(grid, "%s", cell_mode_names[c->mode]);
+		grid_cell(grid, "%s", cell_lengths_names[c->lengths]);
 	}
 }
 

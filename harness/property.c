@@ -535,5 +535,6 @@ const struct property properties[] = {
 	{ "P16", "the seed decides", check_seed },
 	{ "P17", "empty rows are zero", check_empty },
 	{ "P18", "half precision", check_types },
+	{ "P19", "padded and packed batches", property_ragged },
 	{ NULL, NULL, NULL },
 };

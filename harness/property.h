@@ -50,4 +50,8 @@ struct finding property_decode(const struct subject *s);
  * copies of them. */
 struct finding property_grouped(const struct subject *s);
 
+/* P19, in property_layer.c: in a batch of sequences of different lengths, padded or packed,
+ * each gives to the bit what it gives alone, and rows of padding are 0. */
+struct finding property_ragged(const struct subject *s);
+
 #endif

@@ -17,10 +17,9 @@
 #include <string.h>
 
 #include "cache.h"
-#include "hash.h"
 
 /* BLOCK keys of d + d_v = 128 doubles are 32 KiB: the first-level cache. */
-enum { LANES = 8, BLOCK = 32, ALL_ROWS = 16384, SOME_ROWS = 512 };
+enum { LANES = 8, BLOCK = 32 };
 
 typedef double vec __attribute__((vector_size(LANES * sizeof(double))));
 
@@ -255,28 +254,6 @@ static void run(void *arg, struct attn_team *me)
 
 /* ---- the whole ------------------------------------------------------------- */
 
-size_t reference_rows(size_t n_q, size_t all, size_t some, size_t *rows)
-{
-	size_t n = n_q <= all ? n_q : some;
-
-	for (size_t i = 0; i < n; i++) {
-		/* Stretch i is [i n_q / n, (i + 1) n_q / n). */
-		size_t from = i * (n_q / n) + i * (n_q % n) / n;
-		size_t to = (i + 1) * (n_q / n) + (i + 1) * (n_q % n) / n;
-		rows[i] = from + (size_t)(hash_mix(1, i) % (to - from));
-	}
-	if (n > 0) {
-		rows[0] = 0;
-		rows[n - 1] = n_q - 1;
-	}
-	return n;
-}
-
-size_t reference_n_rows(size_t n_q)
-{
-	return n_q <= ALL_ROWS ? n_q : SOME_ROWS;
-}
-
 static void *zeroed(size_t n, size_t size)
 {
 	size_t bytes = (n * size + sizeof(vec)) / sizeof(vec) * sizeof(vec);
@@ -287,9 +264,14 @@ static void *zeroed(size_t n, size_t size)
 	return p;
 }
 
+static size_t rows_of(const struct reference_input *in)
+{
+	return in->n_rows ? in->n_rows : reference_n_rows(in->n_q);
+}
+
 size_t reference_bytes(const struct reference_input *in, size_t threads)
 {
-	double rows = (double)reference_n_rows(in->n_q);
+	double rows = (double)rows_of(in);
 	double head = (double)in->n_k * (double)(in->d + in->d_v);
 	double rank = (double)threads * LANES * (double)(in->d + in->d_v + BLOCK);
 	double doubles = (double)in->heads * rows * (double)(in->d_v + 1) + rows + head + rank;
@@ -311,6 +293,7 @@ static void summarize(const struct work *w, size_t ranks)
 	}
 	w->ref->entropy_ratio = n > 0 ? sum / n : (double)NAN;
 	w->ref->n_eff = n > 0 ? keys / n : (double)NAN;
+	w->ref->entropy_rows = n;
 	for (size_t r = 0; r < ranks; r++)
 		w->ref->logit_max = fmax(w->ref->logit_max, w->rank[r].logit_max);
 }
@@ -368,31 +351,33 @@ const char *reference_get(struct reference *ref, const struct reference_input *i
 	char key[CACHE_KEY_MAX];
 
 	*ref = (struct reference){ .heads = in->heads, .d_v = in->d_v };
-	ref->n_rows = reference_n_rows(in->n_q);
+	ref->n_rows = rows_of(in);
 	ref->rows = zeroed(ref->n_rows, sizeof *ref->rows);
 	ref->out = zeroed(ref->heads * ref->n_rows * in->d_v, sizeof *ref->out);
 	if (!ref->rows || !ref->out) {
 		reference_free(ref);
 		return "no memory for exact attention in double";
 	}
-	reference_rows(in->n_q, ALL_ROWS, SOME_ROWS, ref->rows);
+	reference_rows(in->n_q, ref->n_rows, ref->n_rows, ref->rows);
 	struct cache_piece piece[] = {
 		{ ref->out, ref->heads * ref->n_rows * in->d_v * sizeof *ref->out },
 		{ &ref->entropy_ratio, sizeof ref->entropy_ratio },
 		{ &ref->n_eff, sizeof ref->n_eff },
+		{ &ref->entropy_rows, sizeof ref->entropy_rows },
 		{ &ref->logit_max, sizeof ref->logit_max },
 	};
+	enum { PIECES = sizeof piece / sizeof *piece };
 	bool named = cache_key(key,
 	                       "exact input=%016llx heads=%zu n_q=%zu n_k=%zu d=%zu d_v=%zu "
 	                       "causal=%d scale=%a", (unsigned long long)input_hash, in->heads,
 	                       in->n_q, in->n_k, in->d, in->d_v, in->causal, (double)in->scale);
-	if (named && cache_load(cache_dir, key, piece, 4))
+	if (named && cache_load(cache_dir, key, piece, PIECES))
 		return NULL;
 	ref->logit_max = 0;
 	const char *why = compute(ref, in, team);
 	if (why)
 		reference_free(ref);
 	else if (named)
-		cache_store(cache_dir, key, piece, 4);
+		cache_store(cache_dir, key, piece, PIECES);
 	return why;
 }

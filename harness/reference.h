@@ -18,6 +18,7 @@ struct reference_input {
 	bool causal;
 	float scale;
 	const float *q, *k, *v; /* heads x n x d */
+	size_t n_rows; /* queries to look at; 0: reference_n_rows(n_q) */
 };
 
 struct reference {
@@ -27,6 +28,7 @@ struct reference {
 	double entropy_ratio; /* mean of H / ln(visible keys) over rows that see two
 	                         or more; NAN if there is none */
 	double n_eff;         /* mean of e^H over the same rows */
+	double entropy_rows;  /* how many these are, of all heads */
 	double logit_max;     /* largest |scale q.k| of a visible pair */
 };
 
@@ -37,6 +39,10 @@ size_t reference_rows(size_t n_q, size_t all, size_t some, size_t *rows);
 
 /* How many that is for err_exact: up to 16384 rows all, else 512. */
 size_t reference_n_rows(size_t n_q);
+
+/* Of n queries, where `some` of the n_longest of the longest sequence are looked at: the
+ * same share of every sequence. */
+size_t reference_share(size_t n, size_t n_longest, size_t some);
 
 /* NULL, or why not. cache_dir "": computed. input_hash names the input. */
 const char *reference_get(struct reference *ref, const struct reference_input *in,

@@ -30,6 +30,7 @@ void key_from_cell(const struct cell *cell, const char *run_id, char params[CELL
 		.schema_version = SCHEMA_VERSION,
 		.run_id = run_id,
 		.mode = cell_mode_names[cell->mode],
+		.lengths = cell_lengths_names[cell->lengths],
 		.impl = engine_info(cell->variant) ? engine_info(cell->variant)->impl : ATTNBENCH_IMPL,
 		.variant = cell->variant->name,
 		.family = cell->variant->family,
@@ -69,7 +70,7 @@ static bool key_equal(const struct row_key *a, const struct row_key *b)
 	       same_text(a->dtype, b->dtype) && a->threads == b->threads &&
 	       same_text(a->cache, b->cache) && same_text(a->isa, b->isa) &&
 	       same_text(a->input_kind, b->input_kind) && a->seed == b->seed &&
-	       same_text(a->mode, b->mode) && same_text(a->impl, b->impl);
+	       same_text(a->mode, b->mode) && same_text(a->lengths, b->lengths) && same_text(a->impl, b->impl);
 }
 
 /* Where the key is, or where it would go. */
@@ -107,12 +108,12 @@ static bool rehash(struct results *results)
 }
 
 /* The texts of a key, in an order of their own. */
-enum { KEY_TEXTS = 10 };
+enum { KEY_TEXTS = 11 };
 static void key_texts(struct row_key *key, const char **texts[KEY_TEXTS])
 {
 	const char **all[KEY_TEXTS] = { &key->run_id,  &key->impl,  &key->mode,  &key->variant,
 		                        &key->family,  &key->params, &key->dtype, &key->cache,
-		                        &key->isa,     &key->input_kind };
+		                        &key->isa,     &key->input_kind, &key->lengths };
 	memcpy(texts, all, sizeof all);
 }
 
@@ -156,7 +157,7 @@ static struct result *add_result(struct results *results, const struct row_key *
 	row_clear(&raw_table, &r->accuracy);
 	r->flops_useful = r->flops_executed = r->pairs_executed = r->bytes_model = NAN;
 	r->roof_gflops = r->roof_gbs = NAN;
-	r->io_bytes = r->llc_bytes = r->ws_model_bytes = r->state_bytes = NA_INT;
+	r->io_bytes = r->llc_bytes = r->ws_model_bytes = r->state_bytes = r->tokens = NA_INT;
 	results->slot[find_slot(results, &r->key)] = ++results->n;
 	return r;
 }
@@ -269,7 +270,8 @@ static void keep_facts(struct result *r, const struct raw_row *row)
 		r->calls_s += (double)(row->first_call_ns + row->warm_ns) * 1e-9;
 	r->unpinned |= row->unpinned == 1;
 	r->throttled |= row->throttled > 0;
-	if (!isnan(row->flops_executed)) {
+	/* Rounds say what the plan declares; the passes before them counted. */
+	if (!isnan(row->flops_executed) && (isnan(r->flops_executed) || row->sample == NA_INT)) {
 		r->flops_useful = row->flops_useful;
 		r->flops_executed = row->flops_executed;
 		r->pairs_executed = row->pairs_executed;
@@ -281,6 +283,8 @@ static void keep_facts(struct result *r, const struct raw_row *row)
 	}
 	if (row->io_bytes != NA_INT)
 		r->io_bytes = row->io_bytes;
+	if (row->tokens != NA_INT)
+		r->tokens = row->tokens;
 	if (row->state_bytes != NA_INT)
 		r->state_bytes = row->state_bytes;
 	if (row->llc_bytes != NA_INT)

@@ -54,7 +54,7 @@ struct result {
 	struct raw_row memory, accuracy; /* their numbers; texts are not kept */
 	double flops_useful, flops_executed, pairs_executed, bytes_model;
 	double roof_gflops, roof_gbs;
-	int64_t io_bytes, llc_bytes, ws_model_bytes, state_bytes;
+	int64_t io_bytes, llc_bytes, ws_model_bytes, state_bytes, tokens;
 };
 
 struct results {

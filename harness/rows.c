@@ -38,6 +38,7 @@ static void put_work(const struct outcome *out, struct raw_row *row)
 	row->pairs_executed = out->pairs_executed;
 	row->bytes_model = out->bytes_model;
 	row->io_bytes = known(out->io_bytes);
+	row->tokens = known(out->tokens);
 	row->state_bytes = known(out->state_bytes);
 	row->ws_model_bytes = known(out->ws_model_bytes);
 }

@@ -2,6 +2,7 @@
  *
  * `attnbench run`: the directory, what it held before, signals, and the end. */
 #include "run.h"
+#include "ask.h"
 #include "clock.h"
 #include "file.h"
 #include "plugin.h"
@@ -306,14 +307,11 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 }
 
 /* On a CPU that it does not know, OpenBLAS has been seen to compute nonsense. */
-static bool blas_works(char *error)
+static bool blas_works(double *off, char *error)
 {
-	static float work[ATTN_BLAS_SELFTEST_FLOATS];
-	double off = attn_blas_selftest(work);
-
-	return off <= 1 || fail(error, "OpenBLAS computes wrong products on this CPU (core %s, %g times the "
+	return ask_blas(off, error) && (*off <= 1 || fail(error, "OpenBLAS computes wrong products on this CPU (core %s, %g times the "
 	                               "rounding bound): set OPENBLAS_CORETYPE or install another build",
-	                        attn_blas_core(), off);
+	                        attn_blas_core(), *off));
 }
 
 int run_verb(const struct config *config, char *const *argv, struct text *out, char *error)
@@ -323,10 +321,11 @@ int run_verb(const struct config *config, char *const *argv, struct text *out, c
 	struct machine machine;
 	struct build build;
 	int code = CODE_ENVIRONMENT;
+	double blas_off;
 
 	machine_read(&machine);
 	build_read(&build);
-	if (!blas_works(error) || !(run.topo = topo_load(error)))
+	if (!blas_works(&blas_off, error) || !(run.topo = topo_load(error)))
 		goto out;
 	topo_info(run.topo, &run.topology);
 	code = CODE_USAGE;
@@ -341,7 +340,7 @@ int run_verb(const struct config *config, char *const *argv, struct text *out, c
 	struct run_facts facts = {
 		.config = config, .plan = &run.plan, .topo = run.topo, .machine = &machine, .build = &build,
 		.results = &run.results, .argv = argv, .calibration_start_ns = NAN, .calibration_end_ns = NAN,
-		.wall_s = NAN, .workers_s = NAN, .calls_s = NAN,
+		.wall_s = NAN, .workers_s = NAN, .calls_s = NAN, .blas_off = blas_off,
 	};
 	if (!config->quiet)
 		fprintf(stderr, "%zu cells, %zu to run, into %s\n", run.plan.n, run.plan.runnable, run.dir);

@@ -46,6 +46,7 @@ struct run_facts {
 	/* Of this session: its length, the life of its workers, and of that in calls
 	 * that were timed or warmed up. */
 	double wall_s, workers_s, calls_s;
+	double blas_off; /* of a small product, over the rounding bound */
 };
 
 /* Writes DIR/run.json, whole or not at all. */

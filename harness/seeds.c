@@ -153,7 +153,8 @@ bool seeds_table(const struct results *results, const struct config *config, str
 	bool ok = x && done;
 	grid_print(&grid, format, out);
 	if (people && least != SIZE_MAX) {
-		text_adds(out, "\nMedians over seeds; a seed makes the input and what a variant draws. In all of them");
+		text_adds(out, "\nMedians over seeds; a seed makes the input and what a variant draws. Zeros have error 1, the uniform\n"
+		               "average that of its column. In all of them");
 		varying_common(&varying, &results->v[0].key, out);
 		text_adds(out, least < 6 ? ".\nThere is no interval below 6 seeds: --seed 1..10:+1.\n"
 		                         : ".\nIntervals are order statistics, at 95 % at least.\n");

@@ -4,6 +4,7 @@
  * option the short experiments, some seconds; each of the others on demand. */
 #include "selftest.h"
 #include "../attention/attn.h"
+#include "ask.h"
 #include "trial.h"
 #include "verbs.h"
 
@@ -89,9 +90,10 @@ static bool memory_account(const struct config *config, struct claims *claims, c
 
 static bool short_experiments(const struct config *config, struct claims *claims, char *error)
 {
-	static float work[ATTN_BLAS_SELFTEST_FLOATS];
-	double off = attn_blas_selftest(work);
+	double off;
 
+	if (!ask_blas(&off, error))
+		return false;
 	claim(claims, off <= 1, "BLAS", "a small product is off by %.2g of the rounding bound", off);
 	return empty_call(config, claims, error) && memory_account(config, claims, error) &&
 	       cold_call(config, claims, error);

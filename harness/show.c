@@ -162,7 +162,7 @@ static const char *const program_columns[] = {
 	">time_median_ns", ">time_ci95_lo_ns", ">time_ci95_hi_ns", ">ws_tracked_bytes",
 	">err_impl_rel_fro", ">err_exact_rel_fro", "baseline", ">pairs", ">speedup", ">speedup_ci_lo",
 	">speedup_ci_hi", ">confidence", "verdict", "reason", "flags", ">entropy_ratio",
-	">err_uniform_rel_fro", ">task_accuracy", "mode", ">state_bytes",
+	">err_uniform_rel_fro", ">task_accuracy", "mode", ">state_bytes", "lengths", ">tokens",
 };
 
 static void program_row(const struct result *r, const struct summary_row *row,
@@ -203,6 +203,8 @@ static void program_row(const struct result *r, const struct summary_row *row,
 	grid_number(grid, row->task_accuracy);
 	grid_cell(grid, "%s", k->mode);
 	grid_number(grid, row->state_bytes == NA_INT ? NAN : (double)row->state_bytes);
+	grid_cell(grid, "%s", k->lengths);
+	grid_number(grid, row->tokens == NA_INT ? NAN : (double)row->tokens);
 }
 
 static void headings(const struct table_state *t, bool people, struct grid *grid)
@@ -215,7 +217,7 @@ static void headings(const struct table_state *t, bool people, struct grid *grid
 	grid_column(grid, "variant");
 	varying_headings(&t->varying, grid);
 	if (t->timed || !t->errors) {
-		grid_column(grid, ">time a call [95 %]");
+		grid_column(grid, t->varying.tokens ? ">time a token [95 %]" : ">time a call [95 %]");
 		grid_column(grid, ">speed-up [95 %]");
 		grid_column(grid, ">work space");
 		if (t->states)
@@ -302,7 +304,7 @@ bool show_results(const struct results *results, const struct config *config,
 	varying_find(results, &t.varying);
 	for (size_t i = 0; i < results->n; i++) {
 		t.timed |= results->v[i].n_rounds || results->v[i].memory.ws_tracked_bytes != NA_INT;
-		t.states |= results->v[i].state_bytes != NA_INT;
+		t.states |= results->v[i].state_bytes != NA_INT && !strcmp(results->v[i].key.mode, cell_mode_names[MODE_DECODE]);
 		t.errors |= !isnan(results->v[i].accuracy.err_exact_rel_fro);
 		t.tasks |= !isnan(results->v[i].accuracy.task_accuracy);
 	}

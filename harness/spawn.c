@@ -17,7 +17,7 @@
 #include "frame.h"
 #include "launch.h"
 #include "memory.h"
-#include "stats.h"
+#include "spawn.h"
 #include "wire.h"
 
 volatile sig_atomic_t *spawn_interrupt;
@@ -25,12 +25,12 @@ volatile sig_atomic_t *spawn_interrupt;
 static const int64_t ms = 1000000;
 
 enum {
-	TIMEOUT_S = 30,   /* unless the job gives one */
+	CALLS_S = 30,     /* unless the job gives a limit for calls, */
+	OWN_S = 60,       /* and one for what the harness does around them */
 	GRACE_MS = 2000,  /* from SIGTERM to SIGKILL */
 	REAP_MS = 20000,  /* from SIGKILL until a process counts as unkillable */
 	RSS_MS = 50,      /* from look to look at its memory */
 	BLIND_MS = 20,    /* from look to look where the kernel has no pidfd */
-	REPEATS = 3,
 	RESULT_ROOM = (int)sizeof(struct outcome) + 4096
 };
 
@@ -42,6 +42,8 @@ struct watch {
 	pid_t engine;         /* what the worker started; 0: nothing */
 	int pidfd;            /* readable once the child has ended; -1: none */
 	int64_t start, limit; /* when to act next */
+	int64_t since, left[2]; /* of the stage; of the time of calls, and of our own */
+	int own;              /* whose time runs */
 	enum reason reason;
 	int sent;             /* the last signal, or 0 */
 	int64_t rss;
@@ -49,7 +51,7 @@ struct watch {
 
 	unsigned char buf[RESULT_ROOM];
 	size_t have, foreign; /* bytes that are no message */
-	char stage[WIRE_STAGE_MAX];
+	struct wire_stage stage;
 	bool whole;           /* the outcome has come */
 	struct outcome result;
 
@@ -58,6 +60,18 @@ struct watch {
 };
 
 /* ---- what the worker says --------------------------------------------------- */
+
+/* Stops one clock and starts the other, or goes on with the same. */
+static void enter_stage(struct watch *w, int own)
+{
+	int64_t now = clock_now_ns();
+
+	w->left[w->own] -= now - w->since;
+	w->since = now;
+	w->own = own != 0;
+	if (w->sent == 0)
+		w->limit = now + w->left[w->own];
+}
 
 static void take_frames(struct watch *w)
 {
@@ -71,8 +85,9 @@ static void take_frames(struct watch *w)
 		bool whole = r == FRAME_WHOLE;
 		bool outcome = whole && f.kind == WIRE_OUTCOME && f.length == sizeof w->result;
 		if (whole && f.kind == WIRE_STAGE && f.length == sizeof w->stage) {
-			memcpy(w->stage, f.payload, sizeof w->stage);
-			w->stage[sizeof w->stage - 1] = '\0';
+			memcpy(&w->stage, f.payload, sizeof w->stage);
+			w->stage.name[sizeof w->stage.name - 1] = '\0';
+			enter_stage(w, w->stage.own);
 		} else if (whole && f.kind == WIRE_CHILD && f.length == sizeof engine) {
 			memcpy(&engine, f.payload, sizeof engine);
 			w->engine = engine;
@@ -260,15 +275,16 @@ static void say(struct outcome *out, enum status status, const char *format, ...
 /* The worker was killed, or killed itself, before its outcome came. */
 static void judge_death(const struct watch *w, int wait_status, bool oom, struct outcome *out)
 {
-	const char *stage = w->stage[0] ? w->stage : "start";
+	const char *stage = w->stage.name[0] ? w->stage.name : "start";
 	double seconds = (double)(clock_now_ns() - w->start) / (1000.0 * (double)ms);
 
 	if (w->reason == INTERRUPTED) {
 		out->interrupted = true;
 		say(out, STATUS_FAILED, "interrupted during %s", stage);
 	} else if (w->reason == TIMED_OUT) {
-		say(out, STATUS_TIMEOUT, "no result after %.3g s, ended during %s%s", seconds,
-		    stage, w->sent == SIGKILL ? "; it ignored SIGTERM" : "");
+		say(out, STATUS_TIMEOUT, "no result after %.3g s, ended during %s%s%s", seconds, stage,
+		    w->sent == SIGKILL ? "; it ignored SIGTERM" : "",
+		    w->own ? "" : "; --timeout sets the limit of calls");
 	} else if (w->reason == TOO_LARGE) {
 		say(out, STATUS_OOM,
 		    "resident memory grew to %" PRId64 " bytes during %s, the limit is %zu", w->rss,
@@ -278,7 +294,7 @@ static void judge_death(const struct watch *w, int wait_status, bool oom, struct
 	} else if (WIFSIGNALED(wait_status)) {
 		say(out, STATUS_CRASH, "killed by signal %d (%s) during %s", WTERMSIG(wait_status),
 		    strsignal(WTERMSIG(wait_status)), stage);
-	} else if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 127 && !w->stage[0]) {
+	} else if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 127 && !w->stage.name[0]) {
 		say(out, STATUS_FAILED, "the worker could not be started");
 	} else {
 		say(out, STATUS_CRASH, "exit code %d during %s, without a result",
@@ -301,7 +317,7 @@ static void judge(const struct watch *w, int wait_status, bool oom, struct outco
 	} else if (w->foreign > 0 && w->reason == ENDED_ITSELF) {
 		say(out, STATUS_FAILED,
 		    "%zu bytes on the result channel are no result: the variant wrote to it, "
-		    "after %s", w->foreign, w->stage[0] ? w->stage : "start");
+		    "after %s", w->foreign, w->stage.name[0] ? w->stage.name : "start");
 	} else if (w->have > 0 && w->reason == ENDED_ITSELF && clean) {
 		say(out, STATUS_FAILED, "the result is cut off");
 	} else {
@@ -334,7 +350,7 @@ static void end_worker(struct watch *w, int *wait_status)
 		close(w->pidfd);
 }
 
-static void spawn_once(const struct job *job, struct outcome *out)
+void spawn_once(const struct job *job, struct outcome *out)
 {
 	static struct watch w;
 	sigset_t all, before;
@@ -352,8 +368,11 @@ static void spawn_once(const struct job *job, struct outcome *out)
 	if (why) {
 		say(out, STATUS_FAILED, "%s", why);
 	} else {
-		double seconds = job->timeout_s > 0 ? job->timeout_s : TIMEOUT_S;
-		w.limit = w.start + (int64_t)(seconds * 1e9);
+		w.left[0] = (int64_t)(1e9 * (job->timeout_s > 0 ? job->timeout_s : CALLS_S));
+		w.left[1] = (int64_t)(1e9 * (job->own_s > 0 ? job->own_s : OWN_S));
+		w.own = 1;
+		w.since = w.start;
+		w.limit = w.start + w.left[1];
 #ifdef SYS_pidfd_open
 		w.pidfd = (int)syscall(SYS_pidfd_open, w.child.pid, 0);
 #endif
@@ -363,37 +382,4 @@ static void spawn_once(const struct job *job, struct outcome *out)
 		judge(&w, wait_status, killed && kills >= 0 && memory_oom_kills() > kills, out);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
-}
-
-/* Memory: the median by growth of an odd number of fresh workers, as only the
- * first call of a process takes all the memory that a call takes. */
-void spawn_job(const struct job *job, struct outcome *out)
-{
-	enum { MOST = 9 };
-	static struct outcome each[MOST];
-	double growth[MOST], sorted[MOST];
-	size_t n = job->repeats > 0 ? job->repeats : REPEATS;
-
-	n = n > MOST ? MOST : n - (n % 2 == 0);
-	if (job->pass != PASS_MEMORY)
-		n = 1;
-	int64_t life_ns = 0;
-	for (size_t i = 0; i < n; i++) {
-		spawn_once(job, &each[i]);
-		life_ns += each[i].life_ns;
-		each[i].life_ns = life_ns;
-		if (each[i].status != STATUS_OK || n == 1) {
-			*out = each[i];
-			return;
-		}
-		growth[i] = sorted[i] = (double)(each[i].rss_peak_bytes - each[i].rss_base_bytes);
-	}
-	stats_sort(sorted, n);
-	size_t middle = 0;
-	while (growth[middle] != sorted[n / 2])
-		middle++;
-	*out = each[middle];
-	out->life_ns = life_ns;
-	if (out->rss_base_bytes >= 0 && out->rss_peak_bytes >= 0)
-		out->rss_spread_bytes = (int64_t)(sorted[n - 1] - sorted[0]);
 }

@@ -20,6 +20,7 @@ enum { CAL_ROUNDS = 4 };                     /* in more than one of so many roun
 static const double MAD_TO_SIGMA = 1.4826;   /* of a normal distribution */
 static const double TIMER_LIMITED_NS = 1e5;  /* a cold call below this */
 static const double MEMORY_SHARE = 0.05, MEMORY_BYTES = 2 << 20; /* error bar */
+static const int64_t MEMORY_LARGE = 20; /* resolutions */
 static const double OVERHEAD_SHARE = 0.001;  /* of a call */
 enum { ROUNDS_MIN = 6, BIMODAL_ROUNDS_MIN = 8 };
 
@@ -194,6 +195,7 @@ static void put_work(const struct result *r, struct summary_row *row)
 	row->bytes_model = r->bytes_model;
 	row->io_bytes = r->io_bytes;
 	row->state_bytes = r->state_bytes;
+	row->tokens = r->tokens;
 	row->ws_model_bytes = r->ws_model_bytes;
 	if (row->time_median_ns > 0) {
 		row->gflops_per_s = r->flops_useful / row->time_median_ns;
@@ -239,25 +241,19 @@ static void put_work(const struct result *r, struct summary_row *row)
 	row->task_answers = a->task_answers;
 }
 
-/* The three accounts of memory against each other, within an error bar: what
- * was declared and given, what was touched of it, what the kernel saw. */
-struct memory_check {
-	bool leaks;     /* the process grew by more than was touched */
-	bool falls_short; /* by less: the kernel's mark cannot be trusted */
-	bool untouched; /* more was taken than used */
-};
-
-static struct memory_check check_memory(const struct result *r)
+struct memory_check check_memory(const struct result *r)
 {
 	const struct raw_row *m = &r->memory;
 	int64_t delta = difference(m->rss_peak_bytes, m->rss_base_bytes);
-	struct memory_check check = { false, false, false };
+	struct memory_check check = { .large = false };
 
 	if (delta == NA_INT || m->ws_tracked_bytes == NA_INT)
 		return check;
 	double bar = fmax(MEMORY_BYTES, MEMORY_SHARE * (double)m->ws_tracked_bytes);
 	if (m->rss_resolution_bytes != NA_INT)
 		bar = fmax(bar, (double)m->rss_resolution_bytes);
+	check.large = m->rss_resolution_bytes != NA_INT &&
+	              m->ws_tracked_bytes > MEMORY_LARGE * m->rss_resolution_bytes;
 	int64_t touched = m->ws_touched_bytes == NA_INT ? m->ws_tracked_bytes : m->ws_touched_bytes;
 	check.leaks = (double)(delta - touched) > bar;
 	check.falls_short = m->ws_touched_bytes != NA_INT && (double)(touched - delta) > bar;

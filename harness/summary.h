@@ -29,6 +29,16 @@ struct summary {
 /* best_cal_ns: fastest calibration of the run, NAN if there is none. */
 bool summarize(const struct result *result, double best_cal_ns, struct summary *out);
 
+/* The three accounts of memory against each other, within an error bar: what
+ * was declared and given, what was touched of it, what the kernel saw. */
+struct memory_check {
+	bool large;       /* far above the resolution of the kernel's account */
+	bool leaks;       /* the process grew by more than was touched */
+	bool falls_short; /* by less: the kernel's mark cannot be trusted */
+	bool untouched;   /* more was taken than used */
+};
+struct memory_check check_memory(const struct result *result);
+
 double results_best_cal(const struct results *results);
 
 /* The text of summary.csv. */

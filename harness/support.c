@@ -9,6 +9,18 @@
 #include "engine.h"
 #include "layer.h"
 
+/* What the layer says, and of which sequence if not of the longest. */
+static const char *plan_layer(const struct cell *c, struct layer_plan *plan, char *text, size_t size)
+{
+	const char *why = layer_plan(c, plan);
+
+	if (!why || plan->sequence == 0)
+		return why;
+	struct attn_shape shape = cell_shape(c, plan->sequence * c->heads);
+	snprintf(text, size, "sequence %zu, of %zu tokens: %s", plan->sequence, shape.n_k, why);
+	return text;
+}
+
 static const char *check(const struct cell *c, struct layer_plan *plan)
 {
 	static char text[512];
@@ -30,7 +42,7 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 	const char *refusal = engine_refusal(v, c->arg, &broken);
 	if (refusal)
 		return refusal;
-	layer_resolve(c, arg);
+	layer_resolve(c, 0, arg);
 	unsigned flags = attn_flags(v, arg), of_type[] = { ~0u, ATTN_BF16_OK, ATTN_F16_OK };
 	if (c->isa[0] && !attn_kern(c->isa))
 		snprintf(text, sizeof text, "this CPU or this build has no instruction set %s",
@@ -39,12 +51,16 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 		snprintf(text, sizeof text, "%s chooses its instruction set itself: ask for auto", v->name);
 	else if (engine && !(flags & of_type[c->type]))
 		snprintf(text, sizeof text, "%s is not supported by %s", cell_type_names[c->type], v->name);
+	else if (c->lengths != LENGTHS_FULL && engine)
+		snprintf(text, sizeof text, "%s takes batches of one length: ask for full lengths", v->name);
+	else if (c->lengths != LENGTHS_FULL && c->batch == 1)
+		return "one sequence alone is never shorter than n: lengths need a batch of 2 or more";
 	else if (c->kv_heads != c->heads && (flags & ATTN_TIED))
 		snprintf(text, sizeof text, "%s takes its keys from the queries: they cannot be shared",
 		         v->name);
 	else if (!(flags & (c->causal ? ATTN_CAUSAL : ATTN_BIDIRECTIONAL))) {
 		/* The variant itself may know why there is none. */
-		if ((why = layer_plan(c, plan)))
+		if ((why = plan_layer(c, plan, text, sizeof text)))
 			return why;
 		snprintf(text, sizeof text, "%s has %s causal form", v->name, c->causal ? "no" : "only a");
 	} else if (c->mode == MODE_FORWARD && c->n_q != c->n_k && !(flags & ATTN_CROSS))
@@ -54,7 +70,7 @@ static const char *check(const struct cell *c, struct layer_plan *plan)
 		snprintf(text, sizeof text, "%s takes its keys from the queries: n_k must be n_q",
 		         v->name);
 	else
-		return layer_plan(c, plan);
+		return plan_layer(c, plan, text, sizeof text);
 	return text;
 }
 
@@ -87,4 +103,16 @@ bool cell_predict(const struct cell *cell, struct cell_cost *cost, const char **
 	    __builtin_add_overflow(cost->peak_bytes, extra, &cost->peak_bytes))
 		cost->peak_bytes = SIZE_MAX;
 	return true;
+}
+
+int64_t cell_state_bytes(const struct cell *cell)
+{
+	struct cell decode = *cell;
+	struct layer_plan p;
+
+	if (cell->mode == MODE_FORWARD && (!cell->causal || cell->n_q != cell->n_k || engine_info(cell->variant)))
+		return -1;
+	decode.mode = MODE_DECODE;
+	decode.n_q = 1;
+	return layer_plan(&decode, &p) ? -1 : (int64_t)p.kept;
 }

@@ -6,6 +6,8 @@
 #ifndef HARNESS_SUPPORT_H
 #define HARNESS_SUPPORT_H
 
+#include <stdint.h>
+
 #include "cell.h"
 
 /* NULL: the cell can run. Else a reason in words, from the flags of the
@@ -25,5 +27,9 @@ struct cell_cost {
 
 /* False: the cell is refused, *why as above. */
 bool cell_predict(const struct cell *cell, struct cell_cost *cost, const char **why);
+
+/* Bytes that decoding keeps of n_k tokens, all heads: of the cell itself, or of
+ * the decoding form of a causal one. -1: it has none. */
+int64_t cell_state_bytes(const struct cell *cell);
 
 #endif

@@ -199,6 +199,7 @@ bool pass_time(struct worker *w)
 	sensors_judge(out->samples, result.n_samples, &out->round, job->cell.threads,
 	              pinned && (!w->remote || job->cell.threads == 1));
 
+	worker_own_stage(w, "checks");
 	out->n_samples = result.n_samples;
 	out->calls = result.calls;
 	out->first_call_ns = result.first_call_ns;

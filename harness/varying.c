@@ -18,6 +18,7 @@ static const struct {
 	{ "mode", offsetof(struct row_key, mode), COLUMN_STR },
 	{ "input", offsetof(struct row_key, input_kind), COLUMN_STR },
 	{ ">batch", offsetof(struct row_key, batch), COLUMN_INT },
+	{ "lengths", offsetof(struct row_key, lengths), COLUMN_STR },
 	{ ">heads", offsetof(struct row_key, heads), COLUMN_INT },
 	{ ">kv_heads", offsetof(struct row_key, kv_heads), COLUMN_INT },
 	{ ">d", offsetof(struct row_key, d_head), COLUMN_INT },
@@ -31,7 +32,7 @@ static const struct {
 	{ ">n_q", offsetof(struct row_key, n_q), COLUMN_INT },
 	{ ">n", offsetof(struct row_key, n_k), COLUMN_INT },
 };
-enum { AXIS_OF_N = VARYING_AXES - 1, AXIS_OF_NQ = VARYING_AXES - 2, AXIS_OF_SEED = VARYING_AXES - 3, AXIS_OF_DV = 6 };
+enum { AXIS_OF_N = VARYING_AXES - 1, AXIS_OF_NQ = VARYING_AXES - 2, AXIS_OF_SEED = VARYING_AXES - 3, AXIS_OF_DV = 7 };
 static_assert(sizeof axes / sizeof *axes == VARYING_AXES, "one flag an axis");
 
 static void axis_text(const struct row_key *key, size_t a, char *out, size_t size)
@@ -60,8 +61,10 @@ void varying_find(const struct results *results, struct varying *varying)
 	/* Of two sizes that are usually one, the second only where it differs; a decode
 	 * step has one query. */
 	shown[AXIS_OF_NQ] = shown[AXIS_OF_DV] = false;
+	varying->tokens = results->n > 0;
 	for (size_t i = 0; i < results->n; i++) {
 		bool decode = !strcmp(results->v[i].key.mode, cell_mode_names[MODE_DECODE]);
+		varying->tokens &= decode;
 		shown[AXIS_OF_NQ] |= !decode && results->v[i].key.n_q != results->v[i].key.n_k;
 		shown[AXIS_OF_DV] |= results->v[i].key.d_value != results->v[i].key.d_head;
 	}
@@ -77,7 +80,7 @@ void varying_headings(const struct varying *varying, struct grid *grid)
 {
 	for (size_t a = 0; a < VARYING_AXES; a++)
 		if (varying->shown[a])
-			grid_column(grid, axes[a].name);
+			grid_column(grid, a == AXIS_OF_N && varying->tokens ? ">context" : axes[a].name);
 }
 
 void varying_cells(const struct varying *varying, const struct row_key *key, struct grid *grid)

@@ -9,11 +9,12 @@
 #include "grid.h"
 #include "results.h"
 
-enum { VARYING_AXES = 15 };
+enum { VARYING_AXES = 16 };
 
 struct varying {
 	bool shown[VARYING_AXES];
 	bool over_seeds; /* rows are made of several seeds */
+	bool tokens;     /* all calls are steps of a token: n is a context */
 };
 
 /* Which axes differ among the results; n always counts. */

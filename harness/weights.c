@@ -81,7 +81,7 @@ size_t weights_bytes(const struct cell *c)
 	double arg[ATTN_MAX_PARAMS];
 	struct probe p = { 0 };
 
-	layer_resolve(c, arg);
+	layer_resolve(c, 0, arg);
 	if (!plan_probe(c, arg, attn_flags(c->variant, arg), &p))
 		return 0;
 	return (c->n_k + c->n_q) * c->n_k * sizeof(float) + c->n_k * sizeof(double) +
@@ -215,11 +215,12 @@ void weights_measure(struct worker *w)
 	const struct layer *l = &w->layer;
 	struct probe p = { .w = w };
 	struct weights_row sum = { 0 };
-	size_t rows = 0, heads = l->plan.total < HEADS ? l->plan.total : HEADS;
+	/* All sequences, or the first, whose length is that of the cell. */
+	size_t rows = 0, heads = l->cell.lengths == LENGTHS_FULL ? l->plan.total : l->cell.heads;
 	bool ok = plan_probe(&l->cell, l->plan.arg, l->plan.flags, &p) && take_memory(&p);
 
 	p.n_rows = reference_rows(l->cell.n_q, ROWS, ROWS, p.rows);
-	for (p.head = 0; ok && p.head < heads; p.head++)
+	for (p.head = 0; ok && p.head < heads && p.head < HEADS; p.head++)
 		ok = probe_head(&p, &sum, &rows);
 	if (ok && rows > 0) {
 		w->out->weights_rows = (int64_t)rows;

@@ -15,7 +15,8 @@
 #include "worker.h"
 
 /* Fills the weights_* of the outcome, or leaves them unknown: too many keys, no
- * such matrix, no memory. Called after the output of the layer is there. */
+ * such matrix, no memory. Where sequences differ in length, the first is looked at.
+ * Called after the output of the layer is there. */
 void weights_measure(struct worker *w);
 
 /* Bytes that it takes for a cell. */

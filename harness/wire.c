@@ -72,7 +72,7 @@ void outcome_clear(struct outcome *out)
 	out->err_exact_rel_fro = out->err_exact_max_abs = (double)NAN;
 	out->err_exact_cos = out->err_exact_nmse_u = (double)NAN;
 	out->entropy_ratio = out->clamped_rows = (double)NAN;
-	out->err_rows = out->io_bytes = -1;
+	out->err_rows = out->io_bytes = out->tokens = -1;
 	out->state_bytes = out->prefill_ns = -1;
 	out->err_exact_max_rel_row = out->err_exact_med_rel_row = (double)NAN;
 	out->err_sampling = out->err_uniform_rel_fro = out->n_eff = (double)NAN;

@@ -12,7 +12,8 @@
 #include "plugin.h"
 #include "sysroot.h"
 
-/* WIRE_CHILD: the process id of an engine, an int32_t. */
+/* WIRE_STAGE: a struct wire_stage. WIRE_CHILD: the process id of an engine, an
+ * int32_t. */
 enum { WIRE_JOB = 1, WIRE_STAGE, WIRE_OUTCOME, WIRE_CHILD };
 enum { WIRE_NAME = 96, WIRE_STAGE_MAX = 32 };
 
@@ -25,6 +26,13 @@ struct wire_job {
 	char registry[ENGINE_PATH];     /* and the file that names the engine; or "" */
 	char sysroot[SYSROOT_MAX];
 	struct job job;
+};
+
+/* What comes next, and whose time it takes: calls of the variant, or the inputs
+ * and checks of the harness, which a long sequence makes long. */
+struct wire_stage {
+	char name[WIRE_STAGE_MAX];
+	int32_t own; /* 1: the harness's */
 };
 
 /* False if a name or path is too long. */

@@ -14,6 +14,9 @@
 /* Timeouts that make larger cells of a variant not worth trying. */
 enum { TIMEOUTS_MAX = 2 };
 static const double TIMEOUT_MIN_S = 30, TIMEOUT_FACTOR = 20;
+/* The harness's own part of a worker: a start on a busy machine, and inputs at
+ * so many seconds a number, where 1e-8 are usual. */
+static const double OWN_S = 60, NUMBER_S = 4e-7;
 /* More for an engine: loading its libraries, compiling what it will run. */
 static const double ENGINE_START_S = 120;
 /* Program and libraries in a worker, beyond what a plan counts. */
@@ -21,8 +24,9 @@ static const size_t PROGRAM_BYTES = (size_t)64 << 20;
 /* Exact attention of the accuracy pass: plain double arithmetic on one thread
  * is at least so fast, FLOP per second; it looks at 16384 rows at most. */
 static const double REFERENCE_FLOPS = 2e8, REFERENCE_ROWS = 16384;
-/* The definition in double and the implied weights, which need no more. */
-static const double DEFINITION_S = 90;
+/* The definition in double and the implied weights, which need no more up to LONG
+ * keys, and beyond in proportion. */
+static const double DEFINITION_S = 90, LONG = 65536;
 
 volatile sig_atomic_t run_interrupts;
 
@@ -131,6 +135,18 @@ static void choose_cpus(struct run *run, struct job *job)
 	run->unpinned = true;
 }
 
+/* The same whatever --timeout says, which is about calls. */
+static double own_seconds(const struct cell *c, enum pass pass)
+{
+	double heads = (double)(c->batch * c->heads), n_q = (double)cell_shape(c, 0).n_q, n_k = (double)c->n_k;
+	double wide = (double)(c->d + c->d_v);
+	double seconds = OWN_S + heads * (n_q + n_k) * wide * NUMBER_S;
+
+	if (pass == PASS_ACCURACY)
+		seconds += DEFINITION_S * fmax(1, n_k / LONG) + heads * fmin((double)c->n_q, REFERENCE_ROWS) * n_k * 2 * wide / REFERENCE_FLOPS;
+	return seconds;
+}
+
 static void make_job(struct run *run, const struct planned *p, enum pass pass, unsigned round,
                      unsigned position, struct job *job)
 {
@@ -148,11 +164,7 @@ static void make_job(struct run *run, const struct planned *p, enum pass pass, u
 		                        : 0,
 		.scrub_bytes = JOB_SCRUB_FACTOR * run->topology.llc_bytes,
 	};
-	if (pass == PASS_ACCURACY)
-		limit += DEFINITION_S +
-		         fmin((double)p->cell.n_q, REFERENCE_ROWS) * (double)p->cell.n_k *
-		         (double)(p->cell.batch * p->cell.heads) * 2 * (double)(p->cell.d + p->cell.d_v) /
-		         REFERENCE_FLOPS;
+	job->own_s = own_seconds(&p->cell, pass);
 	if (engine_info(p->cell.variant))
 		limit += ENGINE_START_S;
 	job->timeout_s = config->timeout_s > 0 ? config->timeout_s : limit;

@@ -24,6 +24,9 @@
  * or closes small numbers does not reach it by accident. */
 enum { HIGH_FD = 500 };
 
+/* Of an output row that are looked at. */
+enum { CHANNELS = 4096 };
+
 bool worker_end(struct worker *w, enum status status, const char *format, ...)
 {
 	va_list args;
@@ -35,20 +38,48 @@ bool worker_end(struct worker *w, enum status status, const char *format, ...)
 	return false;
 }
 
+static void tell(struct worker *w, const char *name, bool own)
+{
+	struct wire_stage stage = { .own = own };
+
+	snprintf(stage.name, sizeof stage.name, "%s", name);
+	frame_write(w->out_fd, WIRE_STAGE, &stage, sizeof stage);
+}
+
 void worker_stage(struct worker *w, const char *stage)
 {
-	char text[WIRE_STAGE_MAX] = "";
+	tell(w, stage, false);
+}
 
-	snprintf(text, sizeof text, "%s", stage);
-	frame_write(w->out_fd, WIRE_STAGE, text, sizeof text);
+void worker_own_stage(struct worker *w, const char *stage)
+{
+	tell(w, stage, true);
+}
+
+/* One row of the output; behind the last token of its sequence it is 0. */
+static bool check_row(struct worker *w, size_t g, size_t i)
+{
+	const struct layer *l = &w->layer;
+	const struct cell *c = &l->cell;
+	size_t part = c->d_v < CHANNELS ? c->d_v : CHANNELS, e;
+	bool padding = i >= layer_sequence(l, g)->n_q;
+	float row[CHANNELS];
+
+	attn_widen(l->kern, c->type, row, layer_out(l, g, i), part);
+	if (padding)
+		for (e = 0; e < part && row[e] == 0; e++)
+			;
+	else
+		e = first_nonfinite(row, part);
+	return e == part || worker_end(w, STATUS_BAD_OUTPUT, "the output is %g at batch %zu, head %zu, query %zu, "
+	                               "channel %zu%s", (double)row[e], g / c->heads, g % c->heads, i, e,
+	                               padding ? ", which is padding" : "");
 }
 
 bool worker_check(struct worker *w)
 {
 	const struct layer *l = &w->layer;
 	const struct cell *c = &l->cell;
-	float row[4096];
-	size_t part = c->d_v < 4096 ? c->d_v : 4096;
 
 	if (!arena_check(&w->arena))
 		return worker_end(w, STATUS_BAD_OUTPUT, "%s %s", c->variant->name,
@@ -56,14 +87,10 @@ bool worker_check(struct worker *w)
 	if (layer_hash_inputs(l) != w->input_hash)
 		return worker_end(w, STATUS_BAD_OUTPUT, "%s changed its inputs", c->variant->name);
 	for (size_t g = 0; g < l->plan.total; g++) {
-		for (size_t i = 0; i < c->n_q; i++) {
-			attn_widen(l->kern, c->type, row, layer_out(l, g, i), part);
-			size_t e = first_nonfinite(row, part);
-			if (e < part)
-				return worker_end(w, STATUS_BAD_OUTPUT,
-				                  "the output is %g at batch %zu, head %zu, query %zu, channel %zu",
-				                  (double)row[e], g / c->heads, g % c->heads, i, e);
-		}
+		size_t n = c->lengths == LENGTHS_PACKED ? layer_sequence(l, g)->n_q : c->n_q;
+		for (size_t i = 0; i < n; i++)
+			if (!check_row(w, g, i))
+				return false;
 	}
 	return true;
 }
@@ -102,6 +129,31 @@ static bool warm_blas(struct worker *w)
 	return true;
 }
 
+bool worker_count(struct worker *w)
+{
+	w->layer.stats = calloc(w->layer.cell.threads, sizeof *w->layer.stats);
+	return w->layer.stats || worker_end(w, STATUS_OOM, "no memory for the counters");
+}
+
+void worker_counted(struct worker *w)
+{
+	struct layer *l = &w->layer;
+	struct attn_stats total = { 0 };
+
+	for (size_t r = 0; r < l->cell.threads; r++) {
+		total.pairs += l->stats[r].pairs;
+		total.flops_executed += l->stats[r].flops_executed;
+		total.clamped_rows += l->stats[r].clamped_rows;
+	}
+	free(l->stats);
+	l->stats = NULL;
+	if (total.pairs > 0)
+		w->out->pairs_executed = total.pairs;
+	if (total.flops_executed > 0)
+		w->out->flops_executed = total.flops_executed;
+	w->out->clamped_rows = total.clamped_rows;
+}
+
 /* Everything up to the first call. */
 static bool set_up(struct worker *w, struct remote *remote)
 {
@@ -119,11 +171,11 @@ static bool set_up(struct worker *w, struct remote *remote)
 	w->out->pairs_executed = plan.pairs;
 	w->out->bytes_model = plan.bytes;
 	w->out->io_bytes = (int64_t)plan.call_io;
-	if (cell->mode == MODE_DECODE)
-		w->out->state_bytes = (int64_t)plan.kept;
+	w->out->state_bytes = cell_state_bytes(cell);
+	w->out->tokens = (int64_t)plan.tokens_q;
 	w->out->ws_model_bytes = (int64_t)plan.work;
 
-	worker_stage(w, "start");
+	worker_own_stage(w, "start");
 	attn_blas_threads(1);
 	w->team = team_create(cell->threads, w->job->pinned ? w->job->cpus : NULL, &why);
 	if (!w->team)
@@ -144,11 +196,14 @@ static bool set_up(struct worker *w, struct remote *remote)
 	w->out->ws_tracked_bytes = (int64_t)(w->arena.peak - plan.io);
 	if (engine) /* what it works in is its own */
 		w->out->ws_model_bytes = w->out->ws_tracked_bytes = -1;
-	worker_stage(w, "inputs");
+	worker_own_stage(w, "inputs");
 	if (!inputs_fill(&w->layer, w->job->cache_dir, error))
 		return worker_end(w, STATUS_UNSUPPORTED, "%s", error);
 	w->input_hash = layer_hash_inputs(&w->layer);
-	return engine ? remote_open(w, remote) : warm_blas(w);
+	if (engine)
+		return remote_open(w, remote);
+	worker_stage(w, "a product by BLAS");
+	return warm_blas(w);
 }
 
 static void run(struct worker *w)

@@ -23,8 +23,10 @@ struct worker {
 __attribute__((format(printf, 3, 4)))
 bool worker_end(struct worker *w, enum status status, const char *format, ...);
 
-/* Tells the parent what comes next, for its message should this be the last. */
+/* Tells the parent what comes next, for its message should this be the last:
+ * calls of the variant, or work of the harness itself. Each has its own limit. */
 void worker_stage(struct worker *w, const char *stage);
+void worker_own_stage(struct worker *w, const char *stage);
 
 /* Each runs the layer and fills its part of the outcome. False: it ended. */
 bool pass_time(struct worker *w);
@@ -33,6 +35,11 @@ bool pass_accuracy(struct worker *w);
 
 /* Before any memory of the job is mapped: no huge pages in the memory pass. */
 void memory_prepare(void);
+
+/* Counts what the next call of the layer does, in place of what its plan declares.
+ * A variant that counts nothing is believed. */
+bool worker_count(struct worker *w);
+void worker_counted(struct worker *w);
 
 /* Looks at guards, inputs and output after a call. */
 bool worker_check(struct worker *w);

@@ -59,7 +59,7 @@ class Crossing:
 
 def crossing(rounds, base, variant, margin=MARGIN):
     """Crossing in time of two series; None where they share no measured length."""
-    shared = [int(n) for n in base.ok["n"] if variant.at(n) is not None]
+    shared = [int(n) for n in base.ok["n"] if base.timed(n) and variant.timed(n)]
     if not shared:
         return None
     at = {n: speedup_at(rounds, base, variant, n) for n in shared}
@@ -152,7 +152,7 @@ def at_error(rounds, base, settings, level, margin=MARGIN):
     against it."""
     at, parts, chosen = {}, [], {}
     for n in base.ok["n"]:
-        known = [s for s in settings if s.at(n) is not None
+        known = [s for s in settings if base.timed(n) and s.timed(n)
                  and np.isfinite(s.at(n)["err_exact_rel_fro"])]
         if not known:
             continue

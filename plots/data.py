@@ -29,7 +29,7 @@ NUMBERS = TIME + MEMORY + ERROR + [
     "pairs_executed", "bytes_model", "gflops_per_s", "gbytes_per_s", "intensity_flop_per_byte",
     "roof_share", "io_bytes", "ws_model_bytes", "untracked_bytes", "err_exact_max_abs",
     "err_exact_cos", "err_rows", "working_set_over_llc", "energy_uj", "task_accuracy",
-    "task_chance", "err_uniform_rel_fro"]
+    "task_chance", "err_uniform_rel_fro", "state_bytes", "prefill_ns", "tokens"]
 TEXTS = ["run_id", "cell_id", "stop_reason", "message", "flags"]
 REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + TIME + [
     "ws_tracked_bytes", "err_exact_rel_fro", "err_exact_nmse_u"]
@@ -38,7 +38,7 @@ REQUIRED = ["schema_version"] + KEY_TEXT + KEY_NUMBER + ["status", "message"] + 
 # on one curve of it. The length is the axis, the seed is repetition.
 RAW = {"cell_id", "pass", "round", "position", "sample", "samples_in_round", "status", "t_start_ns",
        "calls", "wall_ns", "disturbed", "steal_ticks", "cal_before_ns", "cal_after_ns"}
-GROUP = ["input_kind", "mode", "batch", "heads", "kv_heads", "rows", "d_head", "d_value", "causal", "scale",
+GROUP = ["input_kind", "mode", "batch", "lengths", "heads", "kv_heads", "rows", "d_head", "d_value", "causal", "scale",
          "dtype", "threads", "isa", "cache"]
 SERIES = ["impl", "variant", "params"]
 
@@ -99,6 +99,11 @@ class Series:
     def at(self, n):
         """The measured row at length n, or None."""
         return self._by_length.get(n)
+
+    def timed(self, n):
+        """Whether there is a time at length n: in a run of errors alone there is none."""
+        row = self.at(n)
+        return row is not None and bool(np.isfinite(row["time_median_ns"]))
 
     @cached_property
     def _ids(self):
@@ -171,12 +176,14 @@ class Group:
 
     def chance(self, n):
         """Accuracy at length n of a guess at the task; NaN where there is no task."""
-        return float(self.cells.loc[self.cells["n"] == n, "task_chance"].median())
+        given = self.cells.loc[self.cells["n"] == n, "task_chance"].dropna()
+        return float(given.median()) if len(given) else np.nan
 
     @property
     def entropy(self):
-        """(lowest, highest) entropy ratio of exact attention, or None."""
-        values = self.cells["entropy_ratio"].dropna()
+        """(lowest, highest) entropy ratio of exact attention over lengths and seeds, or None. The median over
+        variants leaves out the few that take keys from queries, for which it is another one."""
+        values = self.cells.groupby(["n", "seed"])["entropy_ratio"].median().dropna()
         return (values.min(), values.max()) if len(values) else None
 
     @property
@@ -268,7 +275,7 @@ def _check(cells, path):
         raise DataError(f"{path}: schema_version {cells['schema_version'].iloc[int(np.argmax(~(newer <= SCHEMA)))]!r}, "
                         f"but this version reads up to {SCHEMA}. Update attnbench.")
     cells = cells.copy()
-    for column in ["scale", "kv_heads"] + NUMBERS + TEXTS:
+    for column in ["scale", "kv_heads", "lengths"] + NUMBERS + TEXTS:
         if column not in cells.columns:
             cells[column] = ""
     for column in KEY_NUMBER + ["scale", "kv_heads"] + NUMBERS:
@@ -278,6 +285,8 @@ def _check(cells, path):
         raise DataError(f"{path}: unknown status {unknown[0]!r}; known: {', '.join(STATUSES)}.")
     _check_times(cells, path)
     cells["kv_heads"] = cells["kv_heads"].fillna(cells["heads"])
+    cells["lengths"] = cells["lengths"].replace("", "full")
+    cells["tokens"] = cells["tokens"].fillna(cells["batch"] * cells["n_q"])
     cells["scale"] = cells["scale"].fillna(1 / np.sqrt(cells["d_head"]))
     cells["n"] = cells["n_k"].astype(int)
     cells["rows"] = np.where(cells["n_q"] == cells["n_k"], 0, cells["n_q"]).astype(int)
@@ -290,8 +299,9 @@ def _check(cells, path):
 
 
 def _check_times(cells, path):
-    """An ok row without a time is not a measurement; a time of 0 is none either."""
-    bad = (cells["status"] == "ok") & ~(cells["time_median_ns"] > 0)
+    """An ok row without a time is not a measurement, unless only errors were; a time of 0 is none either."""
+    errors = cells["time_median_ns"].isna() & ~(cells["rounds"] > 0) & cells["err_exact_rel_fro"].notna()
+    bad = (cells["status"] == "ok") & ~(cells["time_median_ns"] > 0) & ~errors
     if bad.any():
         raise DataError(f"{path}:{int(np.argmax(bad)) + 2}: status ok, but time_median_ns is "
                         f"{cells['time_median_ns'][int(np.argmax(bad))]}; an ok row has a time above 0.")
@@ -330,7 +340,7 @@ def _groups(cells):
 def _slug(key, varying):
     """File name of a group: its input, and what else tells it from the others."""
     words = [key["input_kind"]]
-    for column, short in (("mode", ""), ("rows", "nq"), ("d_head", "d"), ("batch", "b"),
+    for column, short in (("mode", ""), ("rows", "nq"), ("d_head", "d"), ("batch", "b"), ("lengths", ""),
                           ("heads", "h"), ("kv_heads", "kv"), ("threads", "t"), ("dtype", ""), ("isa", ""),
                           ("cache", ""), ("d_value", "dv"), ("scale", "scale")):
         usual = (column == "d_value" and key["d_value"] == key["d_head"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import matplotlib
 
-from . import forest, knobs, machine, matrices, noise, published, roofline, trade
-from .lines import ACCURACY, FEW, MEMORY, QUANTITIES, drawable, facts, family_lines, lines
-from .pareto import best_length, pareto, points, telling_lengths
+from . import forest, inputs, knobs, machine, matrices, noise, published, roofline, trade
+from .lines import ACCURACY, FEW, MEMORY, QUANTITIES, WORK, drawable, facts, family_lines, lines, said
+from .pareto import SAID, best_length, pareto, points, telling_lengths, usual_cost
 
 FORMATS = ("pdf", "svg", "png")
 DPI = 220  # of the PNG
@@ -47,27 +47,30 @@ def _of_group(analysis, group, lengths):
 
     def add(name, title, columns=(2, 1), more=""):
         out.append(Figure(group.slug, name, title, f"{title}{more}; {what}.", columns))
-    for q in QUANTITIES.values():
+    for q in (said(q, group) for q in QUANTITIES.values()):
         count = len(drawable(group, q))
         if count:
-            scale = "" if q is ACCURACY else ", log-log"
+            scale = "" if q.name == ACCURACY.name else ", log-log"
             add(q.name, q.title, (2, 1), f"{scale}, {count} variants")
         if count > FEW:
             add(f"{q.name}-families", f"{q.title}, family by family", (2,))
     for n in lengths or telling_lengths(group):
         count = len(points(group, n))
         if count >= 2:
-            add(f"pareto-n{n}", f"Error against time at n = {n}", more=f", {count} variants, front marked")
+            add(f"pareto-n{n}", f"Error against {SAID[usual_cost(group).name]} at n = {n}", more=f", {count} variants, front marked")
     best = best_length(group)
     if best and len(points(group, best, MEMORY)) >= 2:
         add(f"memory-pareto-n{best}", f"Error against peak workspace at n = {best}", more=", front marked")
+    if best and usual_cost(group).name != WORK.name and knobs.knobs(group, best):
+        add(f"work-pareto-n{best}", f"Error against operations at n = {best}", more=", front marked")
     for name, title, drawn in (
             ("fronts", "Fronts of error against time", trade.has_fronts(group)),
             ("equal-error", "Speed at equal error", trade.has_equal_error(group)),
             ("exponents", "Exponents of time with intervals", any(analysis.fit(s, "time") for s in group.series)),
             ("bubble", f"Speed, quality and memory at n = {best}", best and trade.has_bubble(group, best)),
             ("knobs", f"What a parameter buys at n = {best}", best and bool(knobs.knobs(group, best))),
-            ("roofline", f"Roofline at n = {best}", best and roofline.ceilings(analysis.run, group) is not None)):
+            ("roofline", f"Roofline at n = {best}", best and usual_cost(group).name != WORK.name
+             and roofline.ceilings(analysis.run, group) is not None)):
         if drawn:
             add(name, title)
     return out
@@ -82,6 +85,10 @@ def _of_run(analysis, overlay):
         out.append(_run_figure("implied", "Weights that variants imply, beside exact ones"))
     if matrices.heads(run):
         out.append(_run_figure("entropy", "How peaked the heads of stored inputs are"))
+    for sweep in inputs.sweeps(run):
+        out.append(_run_figure(f"input-{sweep.name}", inputs.title(sweep)))
+        if inputs.held(sweep):
+            out.append(_run_figure(f"held-{sweep.name}", inputs.held_title(sweep)))
     if noise.table(run) is not None:
         out.append(_run_figure("noise", "How quiet the machine was"))
     if overlay and published.agreement(analysis) is not None:
@@ -111,6 +118,10 @@ def draw(analysis, figure, columns):
     if figure.slug == RUN:
         if name.startswith("crossovers-"):
             return forest.crossover_map(analysis, name.removeprefix("crossovers-"), columns, cpu)
+        if name.startswith(("input-", "held-")):
+            what, _, rest = name.partition("-")
+            sweep = next(s for s in inputs.sweeps(run) if s.name == rest)
+            return (inputs.curves if what == "input" else inputs.states)(sweep, columns, cpu)
         if name == "published":
             return published.overlay(analysis, columns, cpu)
         return {"implied": matrices.heat, "entropy": matrices.entropy, "noise": noise.noise}[name](run, columns, cpu)
@@ -119,6 +130,8 @@ def draw(analysis, figure, columns):
         return pareto(group, int(name.removeprefix("pareto-n")), columns, cpu)
     if name.startswith("memory-pareto-n"):
         return pareto(group, int(name.removeprefix("memory-pareto-n")), columns, cpu, MEMORY)
+    if name.startswith("work-pareto-n"):
+        return pareto(group, int(name.removeprefix("work-pareto-n")), columns, cpu, WORK)
     if name.endswith("-families"):
         return family_lines(group, QUANTITIES[name.removesuffix("-families")], cpu)
     if name in QUANTITIES:

@@ -62,9 +62,9 @@ def _widest(run, test):
     return best
 
 
-def _has(group, variant, n):
+def _timed(group, variant, n):
     series = group.find(variant)
-    return series is not None and series.at(n) is not None
+    return series is not None and series.timed(n)
 
 
 def _error(row):
@@ -75,7 +75,7 @@ def _speed(analysis):
     """Which approximation beats flash, from which length, at what error."""
     run, rounds = analysis.run, analysis.rounds
     def comparable(group, n):
-        return _has(group, "flash", n) and any(s.at(n) is not None for s in approximations(group))
+        return _timed(group, "flash", n) and any(s.at(n) is not None for s in approximations(group))
     found = _widest(run, comparable)
     if not found:
         return None
@@ -197,7 +197,7 @@ def _seeds(run):
 
 def _exact(analysis):
     """Naive against tiled exact attention, in time and memory."""
-    found = _widest(analysis.run, lambda g, n: _has(g, "full", n) and _has(g, "flash", n))
+    found = _widest(analysis.run, lambda g, n: _timed(g, "full", n) and _timed(g, "flash", n))
     if not found:
         return None
     group, n = found

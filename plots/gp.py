@@ -11,7 +11,7 @@ from pathlib import Path
 from . import machine, style
 from .axes import gap, limits
 from .data import GROUP, DataError, usual_scale
-from .lines import ERROR, MEMORY, QUANTITIES, TIME, clear_growth, facts
+from .lines import ERROR, MEMORY, QUANTITIES, TIME, clear_growth, facts, said
 from .pareto import best_length, front, points
 
 SCRIPTS = Path(__file__).parent / "gnuplot"
@@ -48,7 +48,7 @@ def _variables(run, group, name):
     """What the scripts ask for, see gnuplot/style.gp; None if there is nothing to draw."""
     n = best_length(group)
     found = points(group, n) if n else []
-    quantity = QUANTITIES.get(name, ERROR)
+    quantity = said(QUANTITIES.get(name, ERROR), group)
     shown = [s for s in group.series if (s.ok[quantity.column] > 0).any()]
     title = quantity.title
     if name == "pareto":
@@ -61,13 +61,14 @@ def _variables(run, group, name):
     return {
         "csv": str((run.path / "summary.csv").resolve()), "heading": title,
         "facts": _plain(" · ".join(words[:half])), "more": _plain(" · ".join(words[half:])),
-        "keep": _condition(group),
+        "keep": _condition(group, run.cells["lengths"].nunique() > 1),
         "variants": " ".join(s.variant for s in shown),
         "params": " ".join(s.cells["params"].iloc[0] or "-" for s in shown),
         "names": " ".join(s.label.replace(" ", "\u00a0") for s in shown),
         "colours": " ".join(style.colour(s.family) for s in shown),
         "shapes": " ".join(str(SHAPES[style.marker(s.family, s.variant)]) for s in shown),
         "n0": float(min(group.measured_lengths)), "n1": float(max(group.measured_lengths)),
+        "xname": quantity.length, "tname": said(TIME, group).axis, "tscale": said(TIME, group).scale,
         "length": float(n), "front": " ".join(str(i + 1) for i in chosen), "count": len(shown),
         **_ranges(group, name, quantity, shown, found)}
 
@@ -76,11 +77,11 @@ def _ranges(group, name, quantity, shown, found):
     """Limits and ticks of the axes, and whether the value axis is broken."""
     values = [f[4] for f in found] if name == "pareto" else [
         v for s in shown for v in s.ok[quantity.column] * quantity.scale]
-    if quantity is MEMORY:
+    if quantity.name == MEMORY.name:
         values += [v for s in shown for v in clear_growth(s)["rss_delta_bytes"]]
-    if quantity is ERROR:
+    if quantity.name == ERROR.name:
         values += [1.0] + [group.uniform(m) for m in group.measured_lengths]
-    cut = gap(values) if quantity is ERROR else None
+    cut = gap(values) if quantity.name == ERROR.name else None
     y = limits([v for v in values if not cut or v >= cut[1]], 1.35)
     z = limits([v for v in values if cut and v <= cut[0]], 2, 100)
     t = limits([v for f in found for v in f[1:4]], 1.35)
@@ -97,8 +98,9 @@ def _ticks(values, text):
     return "(" + ", ".join(f'"{w}" {v!r}' for w, v in zip(words, map(float, values))) + ")"
 
 
-def _condition(group):
-    """The group's key as a condition that gnuplot evaluates on a row."""
+def _condition(group, ragged):
+    """The group's key as a condition that gnuplot evaluates on a row. ragged: the rows
+    differ in lengths, a column that older files do not have."""
     tests = []
     for column in GROUP:
         value = group.key[column]
@@ -107,6 +109,9 @@ def _condition(group):
         elif column == "kv_heads":
             if value != group.key["heads"]:
                 tests.append(f'column("kv_heads") == {value:g}')
+        elif column == "lengths":
+            if ragged:
+                tests.append(f'strcol("lengths") eq "{value}"')
         elif column == "scale":
             if not usual_scale(group.key):
                 tests.append(f'abs(column("scale") / {value!r} - 1) < 1e-6')

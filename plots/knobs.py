@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a parameter buys: error against time as it grows, a path a variant."""
+"""What a parameter buys: error against time, or against operations where no time was
+measured, as it grows: a path a variant."""
 import numpy as np
 
 from . import style
 from .axes import limits
 from .canvas import Sheet, families_of
 from .labels import text_width
-from .lines import ERROR, TIME, facts
-from .pareto import points
+from .lines import ERROR, facts
+from .pareto import points, usual_cost
 from .trade import _axes_names, _labels, _log
 
 
@@ -59,7 +60,7 @@ def knob_curves(group, n, columns, machine=""):
         marked += [_Named(f"{variant} {name}={v:g}" if k == len(line) - 1 else f"{v:g}", p[0], (p[1], p[4]))
                    for k, (v, p) in enumerate(line)]
         paths_drawn.append(list(zip(xs, ys)))
-    _axes_names(sheet, ax, TIME.axis, ERROR.axis)
+    _axes_names(sheet, ax, usual_cost(group).axis, ERROR.axis)
     _labels(sheet, ax, marked, [m.at for m in marked], size, paths_drawn)
     return sheet.figure
 

@@ -4,7 +4,7 @@
 Every curve is named at its end, beside the axes; where a curve ends early a
 cross marks the place and the notes below say why.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Callable
 
@@ -34,6 +34,7 @@ class Quantity:
     tick_text: Callable
     growth: bool  # reference slopes make sense
     linear: tuple = ()  # limits of a linear axis; () for a logarithmic one
+    length: str = "sequence length n [tokens]"
 
 
 TIME = Quantity("time", "Time against sequence length", "time of one forward pass [ms]",
@@ -45,10 +46,22 @@ MEMORY = Quantity("memory", "Peak workspace against sequence length",
 ERROR = Quantity("error", "Error against sequence length",
                  "relative error, ‖X − Y‖ / ‖Y‖ [1]", "err_exact_rel_fro", (), 1.0,
                  decimal_ticks, plain, False)
+WORK = Quantity("work", "Operations against sequence length", "operations of one forward pass [GFLOP]",
+                "flops_executed", (), 1e-9, decimal_ticks, plain, True)
 ACCURACY = Quantity("accuracy", "Task accuracy against sequence length", "task accuracy [1]",
                     "task_accuracy", (), 1.0, lambda low, high, most: [0, 0.2, 0.4, 0.6, 0.8, 1],
                     "{:.1f}".format, False, (-0.03, 1.03))
-QUANTITIES = {q.name: q for q in (TIME, MEMORY, ERROR, ACCURACY)}
+STATE = Quantity("state", "What is kept between tokens against context", "kept between tokens [bytes]",
+                 "state_bytes", (), 1.0, binary_ticks, bytes_text, True)
+QUANTITIES = {q.name: q for q in (TIME, STATE, MEMORY, ERROR, ACCURACY)}
+TOKEN = replace(TIME, title="Time per token against context", axis="time per token [µs]", scale=1e-3)
+DECODING = {q.name: replace(q, title=q.title.replace("sequence length", "context"), length="context [tokens]")
+            for q in (*QUANTITIES.values(), WORK, TOKEN)}
+
+
+def said(quantity, group):
+    """The quantity as it is called in a group, where a call may be the step of a token."""
+    return DECODING.get(quantity.name, quantity) if group.key["mode"] == "decode" else quantity
 
 
 @lru_cache(maxsize=8192)
@@ -68,6 +81,7 @@ def drawable(group, quantity):
 
 def lines(group, quantity, columns, machine=""):
     """One figure with every series of a group. None if nothing was measured."""
+    quantity = said(quantity, group)
     shown = drawable(group, quantity)
     if not shown:
         return None
@@ -88,7 +102,7 @@ def lines(group, quantity, columns, machine=""):
         _guide_lines(ax, guides, size)
         for s, n, y, low, high in _exact_last(curves):
             _draw(ax, s, n, _lift(y, floor, quantity), low, high, size)
-            if quantity is MEMORY:
+            if quantity.name == MEMORY.name:
                 _resident(ax, s, size)
     ends = [_end(sheet, panels, n, _lift(y, floor, quantity)) for _, n, y, _, _ in curves]
     ends += [_end(sheet, panels, np.array([n for n, _ in points]), np.array([v for _, v in points]))
@@ -105,6 +119,7 @@ def lines(group, quantity, columns, machine=""):
 def family_lines(group, quantity, machine=""):
     """A panel a family, the others grey behind it: for more curves than one panel
     shows well. Two columns wide."""
+    quantity = said(quantity, group)
     shown = drawable(group, quantity)
     families = families_of(shown)
     size = {**style.SIZES[2], "text": style.SIZES[2]["text"] - 0.7, "line": 1.0, "mark": 2.8}
@@ -129,7 +144,7 @@ def family_lines(group, quantity, machine=""):
         ax.tick_params(labelleft=column == 0, labelbottom=last, labelsize=size["text"])
         _family_panel(sheet, ax, quantity, shown, family, (left, top, wide, tall, low), size)
         if last:
-            ax.set_xlabel("length n [tokens]", fontsize=size["text"], labelpad=2)
+            ax.set_xlabel(quantity.length.removeprefix("sequence "), fontsize=size["text"], labelpad=2)
     sheet.text(9, (sheet.bottom + sheet.top) / 2, quantity.axis, rotation=90, ha="center",
                va="center")
     return sheet.figure
@@ -174,7 +189,8 @@ def facts(group, machine=""):
     threads = key["threads"]
     return [w for w in (
         group.input + spread_of,
-        f"batch {key['batch']:g}", f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
+        f"batch {key['batch']:g}" + (f" ({key['lengths']})" if key["lengths"] != "full" else ""),
+        f"{key['heads']:g} head" + "s" * (key["heads"] != 1)
         + (f" ({key['kv_heads']:g} of keys)" if key["kv_heads"] != key["heads"] else ""),
         f"{key['rows']:g} quer" + ("ies" if key["rows"] != 1 else "y") if key["rows"] else "",
         d, "" if usual_scale(key) else f"scale {key['scale']:.3g}",
@@ -203,24 +219,26 @@ def reasons(group, shown):
 
 def _notes(group, shown, quantity):
     notes = []
-    if quantity is TIME:
+    if quantity.name == TIME.name:
         notes.append("Median of round medians; bars: 95 % order-statistic interval.")
         if any(np.isnan(s.ok["time_ci95_lo_ns"]).any() for s in shown):
             notes[0] += " Hollow: too few rounds for an interval."
-    if quantity is MEMORY:
+    if quantity.name == STATE.name:
+        notes.append("A cache of keys and values grows with the context; sums over them do not.")
+    if quantity.name == MEMORY.name:
         notes.append("Lines: exact peak of the memory handed out. Dashes: growth of the "
                      f"process (VmHWM), drawn from {CLEAR} times its resolution (bars).")
-    if quantity is ERROR:
+    if quantity.name == ERROR.name:
         notes.append("X: output, Y: exact softmax attention in double precision. Zero output has "
                      "error 1; uniform average: each row the plain mean of the visible values.")
-    if quantity is ACCURACY:
+    if quantity.name == ACCURACY.name:
         notes.append("Share of the queries that are answered rightly; exact attention solves the task.")
     return notes + reasons(group, shown)
 
 
 def _left(quantity, size):
     """Room for the axis title and the widest tick label."""
-    widest = {"memory": "512 KiB", "error": "2 × 10−", "time": "10 000", "accuracy": "0.2"}[quantity.name]
+    widest = {"memory": "512 KiB", "error": "2 × 10−", "time": "10 000", "accuracy": "0.2", "state": "512 KiB"}[quantity.name]
     return 21 + text_width(widest, size["text"])
 
 
@@ -241,7 +259,7 @@ def _lift(y, floor, quantity):
 def _guides(group, quantity):
     """[(name, [(n, value)], dashes)]: what a useless answer would score."""
     lengths = group.measured_lengths
-    if quantity is ACCURACY:
+    if quantity.name == ACCURACY.name:
         chance = [(n, group.chance(n)) for n in lengths if np.isfinite(group.chance(n))]
         return [("a guess", chance, (0, (5, 2)))] if chance else []
     if quantity is not ERROR:
@@ -266,8 +284,8 @@ def _panels(sheet, edge, quantity, curves, guides):
     values = np.concatenate([np.concatenate([y, lo, hi]) for _, _, y, lo, hi in curves]
                             + [[v for _, v in points] for _, points, _ in guides]
                             + [clear_growth(c[0])["rss_delta_bytes"] for c in curves
-                               if quantity is MEMORY])
-    cut = gap(values) if quantity is ERROR else None
+                               if quantity.name == MEMORY.name])
+    cut = gap(values) if quantity.name == ERROR.name else None
     lengths = sorted({int(n) for _, ns, y, _, _ in curves for n in ns[np.isfinite(y)]})
     if cut is None:
         parts = [(sheet.bottom, sheet.top) + (quantity.linear or limits(values))]
@@ -285,7 +303,7 @@ def _panels(sheet, edge, quantity, curves, guides):
         panels[0][0].tick_params(labelbottom=False, length=0, axis="x")
         panels[0][0].spines["bottom"].set_visible(False)
         _break_mark(sheet, parts[0][0] - 3)
-    panels[-1][0].set_xlabel("sequence length n [tokens]", fontsize=sheet.size["text"], labelpad=2)
+    panels[-1][0].set_xlabel(quantity.length, fontsize=sheet.size["text"], labelpad=2)
     sheet.text(9, (sheet.bottom + sheet.top) / 2, quantity.axis, rotation=90, ha="center",
                va="center")
     return parts[-1][2], panels

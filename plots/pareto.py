@@ -7,15 +7,20 @@ from . import style
 from .axes import bars, gap, limits, set_ticks
 from .canvas import Sheet, families_of
 from .labels import anchor, place, spread, text_width
-from .lines import ERROR, TIME, _break_mark, _family, _left, _value_axis, facts
+from .lines import ERROR, TIME, WORK, _break_mark, _family, _left, _value_axis, facts, said
 
-SAID = {"time": "time", "memory": "peak workspace"}
+SAID = {"time": "time", "memory": "peak workspace", "work": "operations"}
 
 
-def points(group, n, cost=TIME):
+def usual_cost(group):
+    """Time, or operations where only errors were measured."""
+    return said(TIME, group) if group.cells["time_median_ns"].notna().any() else WORK
+
+
+def points(group, n, cost=None):
     """[(series, cost, low, high, error)] of what was measured at length n; the time is in
-    ms, and only the time has an interval."""
-    out = []
+    ms, or µs for a token, and only the time has an interval. cost: None for the usual one."""
+    out, cost = [], said(cost, group) if cost else usual_cost(group)
     for s in group.series:
         row = s.at(n)
         if row is not None and np.isfinite(row["err_exact_rel_fro"]) and row[cost.column] > 0:
@@ -53,8 +58,9 @@ def telling_lengths(group):
     return sorted(out)
 
 
-def pareto(group, n, columns, machine="", cost=TIME):
+def pareto(group, n, columns, machine="", cost=None):
     """The figure, or None where fewer than two series were measured at n."""
+    cost = said(cost, group) if cost else usual_cost(group)
     found = points(group, n, cost)
     if len(found) < 2:
         return None
@@ -79,7 +85,7 @@ def pareto(group, n, columns, machine="", cost=TIME):
 
 
 def _notes(group, n, found, cost):
-    bars = "Bars: 95 % interval of the median time. " if cost is TIME else ""
+    bars = "Bars: 95 % interval of the median time. " if cost.name == TIME.name else ""
     notes = ["Thick outlines and the step: the front, which nothing measured here beats in both. "
              f"{bars}Upright line: flash."]
     if group.find("flash") is None or group.find("flash").at(n) is None:
@@ -105,7 +111,7 @@ def _panels(sheet, edge, found, errors, guides, cost=TIME):
         ax = sheet.axes(sheet.left, bottom, edge, top)
         ax.set_xscale("log")
         ax.set_xlim(left, right)
-        room = 30 if cost is TIME else 48
+        room = 30 if cost.name == TIME.name else 48
         set_ticks(ax.xaxis, cost.ticks(left, right, max(int((edge - sheet.left) / room), 2)),
                   cost.tick_text)
         _value_axis(ax, ERROR, low, high, top - bottom, sheet.size)

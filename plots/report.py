@@ -17,7 +17,7 @@ from .axes import bytes_text
 from .data import FLAGS, STATUSES, DataError, pretty_input
 from .derive import NOT_APPROXIMATE
 from .findings import as_text, findings
-from .lines import facts
+from .lines import TIME, facts, said
 from .pareto import best_length
 from .speed import speedup
 
@@ -25,7 +25,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 NARROW = ("time", "memory", "error", "accuracy", "exponents", "crossovers-flash")  # also one column wide
 WHOLE = 3        # inputs and shapes of which the page has every figure; of the rest it has
 ESSENTIAL = ("time", "memory", "error", "accuracy", "exponents")  # these and the best front
-SHOWN = ("results", "exponents", "crossovers")
+SHOWN = ("results", "bargains", "exponents", "crossovers")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def render(analysis, drawn, folder, found, out, formats, derived, overlay):
         cpu=machine.cpu(run.info), command=machine.command(run.info),
         commit=machine.commit(run.info), sections=machine.sections(run.info),
         everything=machine.everything(run.info), cells=_cells(analysis),
+        states=bool(run.cells["state_bytes"].notna().any()),
         tasks=bool(run.cells["task_accuracy"].notna().any()),
         failures=_failures(run), flags=_flags(run), warnings=_warnings(run),
         figures_of_run=pictures.get(figures.RUN, []), whole=len(run.groups) <= WHOLE, dir=str(run.path),
@@ -150,7 +151,8 @@ def _pictures(drawn, folder, out, formats):
 def _group(analysis, group, pictures):
     """What the template needs of a group: its name, table against flash, figures, tables."""
     shown = pictures.get(group.slug, [])
-    made = {t.name: t for t in (tables.exponents(analysis, group), tables.crossovers(analysis, group))}
+    made = {t.name: t for t in (tables.bargains(analysis, group), tables.exponents(analysis, group),
+                                tables.crossovers(analysis, group))}
     return {"slug": group.slug, "name": ", ".join(facts(group)), "figures": shown, "short": _short(group),
             "input": group.input, "mask": "causal" if group.key["causal"] else "bidirectional",
             "lengths": [f["length"] for f in shown if f["length"]],
@@ -167,7 +169,7 @@ def _short(group):
 def _rivals(analysis, group):
     """Each approximation against flash, the earliest first; None without flash."""
     flash = group.find("flash")
-    if flash is None or flash.ok.empty:
+    if flash is None or not any(flash.timed(n) for n in flash.ok["n"]):
         return None
     rows = []
     for s in group.series:
@@ -210,7 +212,7 @@ def _cells(analysis):
             for row in s.rows.sort_values(["n", "seed"]).to_dict("records"):
                 base = flash.at(row["n"]) if flash is not None else None
                 ok = row["status"] == "ok"
-                other = ok and base is not None and base["cell_id"] != row["cell_id"]
+                other = ok and base is not None and flash.timed(row["n"]) and s.timed(row["n"]) and base["cell_id"] != row["cell_id"]
                 ratio = speedup(analysis.rounds, base, row) if other else None
                 rows.append({
                     "group": group.slug, "input": pretty_input(row["input_kind"]),
@@ -219,9 +221,10 @@ def _cells(analysis):
                     "status": row["status"], "words": STATUSES[row["status"]],
                     "message": row["message"], "flags": row["flags"].replace(";", ", "),
                     "time": row["time_median_ns"] if ok else np.nan,
-                    "time_text": _time(row) if ok else STATUSES[row["status"]],
+                    "time_text": _time(row) if ok and row["time_median_ns"] > 0 else "errors alone" if ok else STATUSES[row["status"]],
                     "ratio": ratio, "bytes": row["ws_tracked_bytes"],
                     "bytes_text": _bytes(row["ws_tracked_bytes"]),
+                    "state": row["state_bytes"], "state_text": _bytes(row["state_bytes"]),
                     "error": row["err_exact_rel_fro"], "nmse": row["err_exact_nmse_u"],
                     "accuracy": row["task_accuracy"], "impl": row["err_impl_rel_fro"]})
     return rows
@@ -265,18 +268,21 @@ def _flags(run):
 
 def _traces(group):
     """Numbers of a group for the interactive charts."""
+    time = said(TIME, group)
     out = []
     for s in group.series:
         ok = s.ok
         out.append({
             "name": s.label, "family": s.family if s.family in style.FAMILIES else "other",
             "symbol": style.SYMBOLS[style.marker(s.family, s.variant)], "index": s.index,
-            "n": [int(n) for n in ok["n"]], "time": _list(ok["time_median_ns"] / 1e6),
-            "low": _list(ok["time_ci95_lo_ns"] / 1e6), "high": _list(ok["time_ci95_hi_ns"] / 1e6),
+            "n": [int(n) for n in ok["n"]], "time": _list(ok["time_median_ns"] * time.scale),
+            "low": _list(ok["time_ci95_lo_ns"] * time.scale), "high": _list(ok["time_ci95_hi_ns"] * time.scale),
+            "state": _list(ok["state_bytes"]),
             "memory": _list(ok["ws_tracked_bytes"]), "error": _list(ok["err_exact_rel_fro"]),
             "accuracy": _list(ok["task_accuracy"])})
     uniform = [(n, group.uniform(n)) for n in group.measured_lengths]
-    return {"slug": group.slug, "name": ", ".join(facts(group)), "series": out,
+    return {"slug": group.slug, "name": ", ".join(facts(group)), "series": out, "length": time.length,
+            "axes": {"time": [time.axis, "µs"]} if time is not TIME else {},
             "uniform": [[n, u] for n, u in uniform if np.isfinite(u)]}
 
 

@@ -11,8 +11,10 @@ from unicodedata import east_asian_width
 import numpy as np
 
 from .axes import bytes_text, number
-from .lines import facts
-from .pareto import best_length
+from .crossover import LEVELS
+from .derive import NOT_APPROXIMATE
+from .lines import TIME, WORK, facts, said
+from .pareto import best_length, points
 from .speed import speedup_at
 
 
@@ -26,6 +28,7 @@ class Table:
 
 
 FORMATS = ("text", "md", "csv", "tex")
+BUDGETS = (1 / 16, 1 / 4, 1.0)  # of the operations of exact attention
 TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
        "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
        "σ": r"$\sigma$", "ρ": r"$\rho$", "µ": r"\textmu{}", "×": r"$\times$", "≤": r"$\leq$",
@@ -83,10 +86,10 @@ def tex(text):
 
 
 def of_run(analysis):
-    """Every table of a run, three a group."""
+    """Every table of a run, up to four a group."""
     out = []
     for group in analysis.run.groups:
-        for make in (results, exponents, crossovers):
+        for make in (results, bargains, exponents, crossovers):
             table = make(analysis, group)
             if table.rows:
                 out.append((group, table))
@@ -114,22 +117,52 @@ def _what(group):
 def results(analysis, group):
     """Time, ratio to flash, workspace and error at the longest length that most reached."""
     n = best_length(group) or max(group.measured_lengths, default=0)
-    flash = group.find("flash")
+    flash, time = group.find("flash"), said(TIME, group)
     rows = []
     for s in group.series:
         row = s.at(n)
         if row is None:
             continue
         ratio = (speedup_at(analysis.rounds, flash, s, n)
-                 if flash is not None and flash is not s and flash.at(n) is not None else None)
+                 if flash is not None and flash is not s and flash.timed(n) and s.timed(n) else None)
         rows.append((row["time_median_ns"], (
-            s.label, s.family, _interval(row), str(ratio) if ratio else "1" if s is flash else "",
-            bytes_text(row["ws_tracked_bytes"]) if np.isfinite(row["ws_tracked_bytes"]) else "",
+            s.label, s.family, _interval(row, time.scale), str(ratio) if ratio else "1" if s is flash and s.timed(n) else "",
+            _bytes(row["ws_tracked_bytes"]), _bytes(row["state_bytes"]),
             _plain(row["err_exact_rel_fro"]), _plain(row["task_accuracy"]))))
     rows = [r for _, r in sorted(rows, key=lambda p: p[0])]
-    head = ("variant", "family", "time [ms] [95 %]", "times as fast as flash", "workspace",
+    if any(r[6] for r in rows):
+        rows += [("(uniform average)", "", "", "", "", "", _plain(group.uniform(n)), ""), ("(zeros)", "", "", "", "", "", "1", "")]
+    head = ("variant", "family", f"{'time' if time is TIME else 'time per token'} {time.axis[-4:]} [95 %]", "times as fast as flash", "workspace", "state",
             "relative error", "task accuracy")
-    return _filled("results", f"Time, workspace and error at n = {n}: {_what(group)}.", head, rows, (4, 5, 6))
+    return _filled("results", f"Time, workspace and error at n = {n}: {_what(group)}.", head, rows, (4, 5, 6, 7))
+
+
+def bargains(analysis, group):
+    """Of variants with several settings: what an error takes in operations, and what error a budget of them buys."""
+    n = best_length(group)
+    exact = group.find("flash") or group.find("full")
+    if n is None or exact is None or exact.at(n) is None:
+        return Table("bargains", "", (), [])
+    whole = exact.at(n)["flops_executed"] * WORK.scale
+    settings = {}
+    for s, work, _, _, error in points(group, n, WORK):
+        if s.family not in NOT_APPROXIMATE:
+            settings.setdefault(s.variant, []).append((work / whole, error))
+    rows = []
+    for variant, found in settings.items():
+        if len(found) < 2:
+            continue
+        best = [min((e for w, e in found if w <= budget), default=np.nan) for budget in BUDGETS]
+        least = [min((w for w, e in found if e <= level), default=np.nan) for level in reversed(LEVELS)]
+        rows.append((variant, str(len(found)), *(_plain(e) for e in best), *(_plain(w) for w in least)))
+    if rows:
+        rows += [("(uniform average)", "", *[_plain(group.uniform(n))] * len(BUDGETS), *[""] * len(LEVELS)),
+                 ("(zeros)", "", *["1"] * len(BUDGETS), *[""] * len(LEVELS))]
+    head = ("variant", "settings", *(f"error at 1/{1 / b:g} of the work" if b < 1 else "error at the same work" for b in BUDGETS),
+            *(f"work for error {level:g}" for level in reversed(LEVELS)))
+    return Table("bargains", f"Least relative error within a budget of operations, and least operations for an error, as shares of what "
+                 f"exact attention takes, over the settings measured, at n = {n}: {_what(group)}.", head, rows,
+                 tuple(range(1, len(head))))
 
 
 def _filled(name, caption, head, rows, right=()):
@@ -174,10 +207,14 @@ def crossovers(analysis, group):
                   "leaner than full", "leaner than flash"), rows)
 
 
-def _interval(row):
+def _bytes(value):
+    return bytes_text(value) if np.isfinite(value) else ""
+
+
+def _interval(row, scale):
     low, high = row["time_ci95_lo_ns"], row["time_ci95_hi_ns"]
-    text = number(row["time_median_ns"] * 1e-6)
-    return text + (f" [{number(low * 1e-6)}, {number(high * 1e-6)}]" if np.isfinite(low + high) else "")
+    text = _plain(row["time_median_ns"] * scale) and number(row["time_median_ns"] * scale)
+    return text + (f" [{number(low * scale)}, {number(high * scale)}]" if np.isfinite(low + high) else "")
 
 
 def _plain(value):

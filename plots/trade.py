@@ -8,7 +8,7 @@ from .axes import bytes_text, decimal_ticks, length_axis, limits, number, plain,
 from .canvas import Sheet, families_of
 from .crossover import LEVELS
 from .labels import anchor, place, spread, text_width
-from .lines import ERROR, TIME, _family, facts
+from .lines import ERROR, TIME, _family, facts, said
 from .pareto import front, points
 from .speed import speedup_at
 
@@ -25,7 +25,7 @@ def fronts(group, columns, machine=""):
     found = {n: _approximate(group, n) for n in lengths}
     chosen = {n: [found[n][i] for i in front([f[1] for f in found[n]], [f[4] for f in found[n]])]
               for n in lengths}
-    exact = {n: min((f[1] for f in points(group, n) if f[4] < EXACT), default=np.nan) for n in lengths}
+    exact = {n: min((f[1] for f in points(group, n, TIME) if f[4] < EXACT), default=np.nan) for n in lengths}
     everyone = [f for n in lengths for f in found[n]]
     names = [f"n = {n}" for n in lengths]
     left = 21 + text_width("0.001", size["text"])
@@ -55,7 +55,7 @@ def fronts(group, columns, machine=""):
         shape = style.marker(f[0].family, f[0].variant)
         ax.plot(f[1], f[4], linestyle="none", marker=shape, zorder=3, markersize=style.mark_size(shape, size["mark"]) * 1.4,
                 markerfacecolor=style.colour(f[0].family), markeredgecolor=style.PAPER, markeredgewidth=0.4)
-    _axes_names(sheet, ax, TIME.axis, ERROR.axis)
+    _axes_names(sheet, ax, said(TIME, group).axis, ERROR.axis)
     _labels(sheet, ax, [f[0] for f, _ in marks], [(f[1], f[4]) for f, _ in marks], size)
     edge = ax.get_window_extent().x1
     heights = spread([sheet.place_of(ax, 1, chosen[n][-1][4])[1] for n in lengths], size["text"] * 1.3,
@@ -74,7 +74,7 @@ def has_fronts(group):
 
 def has_equal_error(group):
     flash = group.find("flash")
-    return flash is not None and any(s.at(n)["err_exact_rel_fro"] <= 1 for n in flash.ok["n"] for s in group.series
+    return flash is not None and flash.ok["time_median_ns"].notna().any() and any(s.at(n)["err_exact_rel_fro"] <= 1 for n in flash.ok["n"] for s in group.series
                                      if s.family not in ("exact", "control") and s.at(n) is not None)
 
 
@@ -85,7 +85,7 @@ def has_bubble(group, n):
 
 
 def _approximate(group, n):
-    return [f for f in points(group, n) if f[0].family not in ("exact", "control") and f[4] > EXACT]
+    return [f for f in points(group, n, TIME) if f[0].family not in ("exact", "control") and f[4] > EXACT]
 
 
 def equal_error(analysis, group, columns, machine=""):
@@ -122,7 +122,7 @@ def equal_error(analysis, group, columns, machine=""):
                     markerfacecolor=style.colour(s.family), markeredgecolor=style.PAPER, markeredgewidth=0.4, zorder=3)
         spots += [(s, n, r.value) for i, (n, r, s) in enumerate(curve) if i == 0 or curve[i - 1][2] is not s]
         paths += [[(n, r.value) for n, r, _ in curve]]
-    _axes_names(sheet, ax, "sequence length n [tokens]", "times as fast as flash")
+    _axes_names(sheet, ax, said(TIME, group).length, "times as fast as flash")
     _labels(sheet, ax, [s for s, _, _ in spots], [(n, y) for _, n, y in spots], size, paths)
     edge = ax.get_window_extent().x1
     ends = [sheet.place_of(ax, c[-1][0], c[-1][1].value) for _, c in curves]
@@ -154,7 +154,7 @@ def bubble(group, n, columns, machine=""):
     rows = [(s, r) for s, r in rows if np.isfinite(r[column]) and r["ws_tracked_bytes"] > 0]
     rows.sort(key=lambda p: -p[1]["ws_tracked_bytes"])
     quality = "task accuracy [1]" if task else "mean cosine to exact attention [1]"
-    tokens = [n * r["batch"] / r["time_median_ns"] * 1e9 for _, r in rows]
+    tokens = [r["tokens"] / r["time_median_ns"] * 1e9 for _, r in rows]
     ys = [r[column] for _, r in rows]
     left = 21 + text_width("−0.25", size["text"])
     most = max(r["ws_tracked_bytes"] for _, r in rows)

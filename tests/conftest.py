@@ -14,6 +14,12 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [i for i in items if i not in skip]
 
 
+@pytest.fixture(params=[5, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
+def stride(request):
+    """How many faults to pass over between two that are tried."""
+    return request.param
+
+
 @pytest.fixture(params=[16, pytest.param(200, marks=pytest.mark.slow)], ids=["few", "many"])
 def draws(request):
     """How often a test of coverage draws."""

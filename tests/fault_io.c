@@ -3,7 +3,7 @@
  * To be preloaded: one call of the C library on files below FAULT_DIR fails.
  *
  *     FAULT_CALL   write, fsync, rename, ftruncate, open, clock or sgemm
- *     FAULT_NTH    which one, from 1; 0: every one
+ *     FAULT_NTH    which one, from 1; 0: every one; 3+: the third and all after it
  *     FAULT_ERRNO  its number; 0: a short write
  *     FAULT_MARK   a file that is made once the fault has happened
  *
@@ -59,8 +59,8 @@ static bool strikes(const char *call)
 
 	if (!wanted || !nth || strcmp(wanted, call))
 		return false;
-	long n = atol(nth);
-	if (n && atomic_fetch_add(&seen, 1) + 1 != n)
+	long n = atol(nth), turn = atomic_fetch_add(&seen, 1) + 1;
+	if (strchr(nth, '+') ? turn < n : n && turn != n)
 		return false;
 	if (mark)
 		close(real_open()(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0666));

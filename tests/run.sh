@@ -1,12 +1,13 @@
 #!/bin/sh
 # Runs every C test in DIR, then, given a Python, the Python tests. Shows what
-# fails, and ends with one line: N passed, N failed.
+# fails, and ends with one line: N passed, N failed. Both kinds run side by side.
 # Usage: run.sh DIR [PYTHON]
 set -u
 dir=$1
 python=${2:-}
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+python_log=$(mktemp)
+trap 'rm -f "$log" "$python_log"' EXIT
 passed=0
 failed=0
 
@@ -17,6 +18,10 @@ tally() {
 	printf '%-24s %4d passed, %d failed\n' "$1" "$2" "$3"
 }
 
+if [ -n "$python" ]; then
+	"$python" -m pytest -q -p no:cacheprovider -n 2 --dist worksteal tests >"$python_log" 2>&1 &
+	python_tests=$!
+fi
 for test in "$dir"/test_*; do
 	[ -x "$test" ] && [ -f "$test" ] || continue
 	case $test in *.o | *.d | *.so) continue ;; esac
@@ -31,14 +36,14 @@ for test in "$dir"/test_*; do
 	[ $bad = 0 ] || sed 's/^/    /' "$log"
 done
 if [ -n "$python" ]; then
-	"$python" -m pytest -q -p no:cacheprovider tests >"$log" 2>&1
+	wait $python_tests
 	code=$?
-	good=$(tail -n 1 "$log" | grep -oE '[0-9]+ passed' | grep -oE '[0-9]+')
-	bad=$(tail -n 1 "$log" | grep -oE '[0-9]+ (failed|error)' | grep -oE '[0-9]+' | head -n 1)
+	good=$(tail -n 1 "$python_log" | grep -oE '[0-9]+ passed' | grep -oE '[0-9]+')
+	bad=$(tail -n 1 "$python_log" | grep -oE '[0-9]+ (failed|error)' | grep -oE '[0-9]+' | head -n 1)
 	[ $code = 0 ] || bad=${bad:-1}
 	tally pytest "${good:-0}" "${bad:-0}"
-	grep -E '^(SKIPPED|[0-9]+ (passed|skipped))' "$log" || true
-	[ "${bad:-0}" = 0 ] || sed 's/^/    /' "$log"
+	grep -E '^(SKIPPED|[0-9]+ (passed|skipped))' "$python_log" || true
+	[ "${bad:-0}" = 0 ] || sed 's/^/    /' "$python_log"
 fi
 echo "$passed passed, $failed failed"
 [ $failed = 0 ] && [ $passed != 0 ]

@@ -12,7 +12,7 @@ from scipy.stats import quantile_test
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # plots/ is run from the tree, not installed
 
-KEY = ("schema_version run_id impl variant family params mode batch heads kv_heads n_q n_k d_head d_value "
+KEY = ("schema_version run_id impl variant family params mode batch lengths heads kv_heads n_q n_k d_head d_value "
        "causal scale dtype threads isa cache input_kind seed cell_id").split()
 SUMMARY = KEY + (
     "status stop_reason message rounds samples clean_share calls time_median_ns time_ci95_lo_ns "
@@ -112,7 +112,7 @@ def _growth(at256, exponent, n):
 
 def _key(name, spec, kind, d, n):
     key = {"schema_version": 1, "run_id": "20260101T000000Z-0001", "impl": "attnbench",
-           "variant": name, "family": spec[0], "params": spec[1], "mode": "forward", "batch": 1,
+           "variant": name, "family": spec[0], "params": spec[1], "mode": "forward", "batch": 1, "lengths": "full",
            "heads": 4, "kv_heads": 4, "n_q": n, "n_k": n, "d_head": d, "d_value": d, "causal": 0, "scale": d**-0.5, "dtype": "f32",
            "threads": 1, "isa": "avx2", "cache": "warm", "input_kind": kind, "seed": 1}
     key["cell_id"] = hashlib.sha256(repr(key).encode()).hexdigest()[:16]

@@ -174,6 +174,64 @@ def test_seeds_are_gathered(tmp_path):
     assert len(few) == 3 and "no interval below 6 seeds" in call("show", "--by-seed", tmp_path / "few").stdout
 
 
+# Relative errors of independent definitions in double, by numpy, one draw of n = 512, d = 64.
+DRAWN = {
+    "uniform": (0.813, 0.996), "sliding-window": (2.62, 1.49), "block-local": (2.59, 1.48), "sparse-strided": (2.57, 1.48),
+    "longformer": (2.52, 1.46), "bigbird": (0.970, 0.843), "topk": (2.03, 0.120), "linear-elu": (0.790, 0.993),
+    "efficient": (0.764, 0.990), "taylor1": (0.758, 0.992), "taylor2": (0.399, 0.932), "cosformer": (0.757, 0.990),
+    "performer eps=0": (3.05, 1.62), "performer eps=0.0001": (0.808, 0.996), "rfa": (0.755, 0.992), "hedgehog": (0.805, 0.994),
+    "linformer proj=avg": (0.785, 0.990), "linformer proj=gauss": (21.7, 5.8), "nystrom iters=6": (0.733, 1.02),
+    "scatterbrain": (2.86, 1.48),
+}
+
+
+@pytest.fixture(scope="module")
+def table():
+    """The accuracy table that ships: {(variant, params, input): row}."""
+    with open(ROOT / "results" / "sample" / "accuracy.csv", newline="", encoding="utf-8") as file:
+        return {(r["variant"], r["params"], r["input"]): r for r in csv.DictReader(file, strict=True)}
+
+
+def test_the_shipped_table_is_near_independent_numbers(table):
+    for name, numbers in DRAWN.items():
+        variant, *setting = name.split()
+        for data, value in zip(("gauss:sigma=1", "gauss:sigma=3"), numbers, strict=True):
+            (row,) = (r for (v, params, kind), r in table.items()
+                      if v == variant and kind == data and set(setting) <= set(params.split(":")))
+            assert row["seeds"] == "10"
+            assert float(row["err_exact_rel_fro_median"]) == pytest.approx(value, rel=0.1), (name, data)
+
+
+def test_the_shipped_table_is_made_by_its_command(table, tmp_path):
+    call("run", "--accuracy-only", "--quiet", "--out", tmp_path / "run", "--n", 512, "--d", 64, "--seed", "1..10:+1", "--data",
+         "gauss:sigma=1,local", "--variant", "uniform,sliding-window:left=32:right=32,performer:m=256,linformer:k=64")
+    made = list(csv.DictReader(call("show", "--by-seed", "--format", "csv", tmp_path / "run").stdout.splitlines()))
+    assert len(made) == 8
+    for row in made:
+        shipped = table[row["variant"], row["params"], row["input"]]
+        for column in shipped:
+            if column.startswith("err_exact_rel_fro") or column.startswith("entropy_ratio"):
+                assert float(row[column]) == pytest.approx(float(shipped[column]), rel=1e-3), (row["variant"], row["input"], column)
+
+
+def test_half_precision_halves_what_is_read_and_written(tmp_path):
+    rows = errors(tmp_path / "run", "--variant", "flash,linear-elu", "--n", 64, "--d", 16, "--heads", 2, "--dtype", "f32,bf16,f16")
+    size = {(r["variant"], r["dtype"]): int(r["io_bytes"]) for r in rows}
+    for variant in ("flash", "linear-elu"):
+        assert size[variant, "f32"] == 4 * 64 * 16 * 2 * 4
+        assert size[variant, "bf16"] == size[variant, "f16"] == size[variant, "f32"] // 2
+    for row in rows:
+        assert number(row, "err_exact_rel_fro") < {"f32": 5e-6, "bf16": 1.5e-2, "f16": 2e-3}[row["dtype"]] or row["variant"] != "flash"
+
+
+@pytest.mark.parametrize("sigma", [1, 4])
+def test_half_precision_is_near_exact_attention(tmp_path, sigma):
+    rows = errors(tmp_path / "run", "--variant", "flash", "--n", 512, "--d", "64,128", "--dtype", "bf16,f16", "--data",
+                  f"gauss:sigma={sigma}")
+    for row in rows:
+        assert number(row, "err_exact_rel_fro") <= {"bf16": 1.5e-2, "f16": 2e-3}[row["dtype"]], row["d_head"]
+
+
 def test_tables_show_what_not_attending_scores(tmp_path):
     rows = errors(tmp_path / "run", "--variant", "flash,lsh", "--n", "32,64", "--d", 16)
     shown = call("show", tmp_path / "run").stdout
@@ -289,3 +347,59 @@ def test_other_ways_to_the_same_logits(sqrt_d):
     assert rows["/sqrt(d)"]["difference"] == 0
     assert rows["smaller W"]["difference"] < 1e-6 and rows["unit, each"]["difference"] < 1e-14
     assert rows["unit"]["H / ln n"] == pytest.approx(rows["/sqrt(d)"]["H / ln n"], rel=0.01)
+
+
+# --- sequences of different lengths --------------------------------------------
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_each_sequence_is_compared_on_its_own_tokens(tmp_path, causal):
+    rng = np.random.default_rng(8)
+    q, v = (rng.normal(size=(2, 4, 60, 16)).astype(np.float32) for _ in range(2))
+    k = rng.normal(size=(2, 2, 60, 16)).astype(np.float32)
+    save(tmp_path / "two.safetensors", q=q, k=k, v=v[:, :2])
+    rows = errors(tmp_path / "run", "--variant", "flash,uniform", "--lengths", "padded,packed", "--batch", 2, "--heads", 4,
+                  "--kv-heads", 2, "--n", 60, "--d", 16, "--causal", causal, "--data", f"file:{tmp_path / 'two.safetensors'}")
+    assert [r["lengths"] for r in rows] == ["padded", "padded", "packed", "packed"]
+    short = int(rows[0]["tokens"]) - 60
+    assert 15 <= short < 60
+    exact, mean, entropy, keys = [], [], [], []
+    for b, n in enumerate((60, short)):
+        visible = np.tril(np.ones((n, n))) if causal else np.ones((n, n))
+        for h in range(4):
+            p = softmax(q[b, h, :n], k[b, h // 2, :n], causal)
+            exact.append(p @ v[b, h // 2, :n])
+            mean.append(visible / visible.sum(1, keepdims=True) @ v[b, h // 2, :n])
+            entropy.append(-np.sum(p * np.log(np.where(p > 0, p, 1)), 1)[causal:])
+            keys.append(visible.sum(1)[causal:])
+    exact, mean, entropy, keys = map(np.concatenate, (exact, mean, entropy, keys))
+    length = np.linalg.norm
+    for row in rows:
+        assert row["status"] == "ok" and int(row["tokens"]) == 60 + short and int(row["err_rows"]) == 60
+        assert math.isclose(number(row, "entropy_ratio"), np.mean(entropy / np.log(keys)), rel_tol=1e-9)
+        assert math.isclose(number(row, "n_eff"), np.mean(np.exp(entropy)), rel_tol=1e-9)
+        assert math.isclose(number(row, "err_uniform_rel_fro"), length(mean - exact) / length(exact), rel_tol=1e-9)
+        assert number(row, "err_impl_rel_fro") < number(row, "err_impl_bound")
+        # Two elements, q and out, a token and query head, as many of k and v for half the heads; padded, for 60 tokens.
+        assert int(row["io_bytes"]) == (4 + 2) * 2 * 16 * 4 * (60 + (60 if row["lengths"] == "padded" else short))
+        if row["variant"] == "flash":
+            pairs = sum(n * (n + 1) // 2 if causal else n * n for n in (60, short)) * 4
+            assert number(row, "pairs_executed") == pairs and number(row, "flops_useful") == pairs * 2 * 32
+            assert number(row, "err_exact_rel_fro") < 1e-6
+        else:
+            lines = length(mean - exact, axis=1) / length(exact, axis=1)
+            assert math.isclose(number(row, "err_exact_rel_fro"), length(mean - exact) / length(exact), rel_tol=1e-6)
+            assert math.isclose(number(row, "err_exact_med_rel_row"), np.median(lines), rel_tol=1e-5)
+            assert math.isclose(number(row, "err_exact_nmse_u"), 1, rel_tol=1e-5)
+
+
+def test_tasks_of_several_lengths(tmp_path):
+    rows = errors(tmp_path / "run", "--variant", "full,uniform", "--lengths", "full,packed", "--batch", 4, "--n", "40,128",
+                  "--d", 64, "--causal", 1, "--data", "haystack")
+    assert len(rows) == 8
+    for row in rows:
+        if (row["lengths"], row["n_q"]) == ("packed", "40"):
+            assert row["status"] == "unsupported"
+            assert row["message"].startswith("sequence 1, of 16 tokens: haystack") and "n >= 32" in row["message"]
+        else:
+            assert row["status"] == "ok" and row["task_answers"] == str(4 * 16) and row["task_chance"] == "0.0625"
+            assert (row["task_accuracy"] == "1") == (row["variant"] == "full")

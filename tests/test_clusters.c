@@ -92,7 +92,7 @@ static void cluster(struct clustering *c, const struct attn_call *call, bool sph
 	static const uint32_t first[CENTRES] = { 3, 50, 111, 240, 300, 301, 499 };
 	struct attn_team alone = { .size = 1 };
 
-	c->shared = head_alloc(kmeans_shared_bytes(CENTRES, D, 1));
+	c->shared = head_alloc(kmeans_shared_bytes(CENTRES, D, POINTS, 1));
 	c->scratch = head_alloc(kmeans_scratch_bytes(CENTRES, D));
 	c->km = (struct kmeans){ .call = call, .count = CENTRES, .d = D, .iterations = iterations,
 		                 .spherical = spherical, .set = { { c->x, D, POINTS, c->member } } };

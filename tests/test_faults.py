@@ -3,8 +3,10 @@
 
 import collections
 import json
+import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -17,17 +19,26 @@ pytestmark = built
 
 # --- kills and locks ---------------------------------------------------------
 
-@pytest.mark.parametrize("seed", range(3))
-def test_kill_at_any_moment(tmp_path, seed):
+# `make kills` makes 200 of them.
+KILLS = int(os.environ.get("KILLS", "40"))
+
+
+@pytest.mark.parametrize("seed,kills", [(0, 6), (1, 6), pytest.param(2, KILLS, marks=pytest.mark.slow)])
+def test_kill_at_any_moment(tmp_path, seed, kills):
     chance = random.Random(seed)
     args = ["run", "--variant", "full,flash,linear-elu", "--n", "16,32", "--d", "16", "--rounds", "3",
             "--samples", "3", "--out", str(tmp_path / "killed")]
     whole = tmp_path / "whole"
+    start = time.monotonic()
     run(whole, *args[1:-2])
-    for _ in range(6):
+    longest = 0.9 * (time.monotonic() - start)
+    for turn in range(kills):
+        if turn and turn % 10 == 0:  # what is done is not killed again
+            finish_and_compare(args, tmp_path, whole)
+            shutil.rmtree(tmp_path / "killed")
         child = subprocess.Popen([PROGRAM, *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            child.wait(chance.uniform(0.01, 0.9))
+            child.wait(chance.uniform(0.01, longest))
         except subprocess.TimeoutExpired:
             child.kill()
         child.wait()
@@ -36,6 +47,10 @@ def test_kill_at_any_moment(tmp_path, seed):
             with open(raw, "r+b") as file:
                 size = file.seek(0, 2)
                 file.truncate(max(0, size - chance.randrange(1, 400)))
+    finish_and_compare(args, tmp_path, whole)
+
+
+def finish_and_compare(args, tmp_path, whole):
     # A file cut into the middle of what run.json knows is still ours.
     done = call(*args)
     assert done.returncode == 0, done.stderr

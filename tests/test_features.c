@@ -8,33 +8,6 @@
 
 /* ---- random projections ---- */
 
-/* Householder QR without a sign rule gives E[w_jj] of about -0.8: rows of a Haar
- * matrix have mean 0, and E[exp(w.z)] = e^(|z|^2/2). */
-static void test_haar(void **state)
-{
-	enum { D = 16, DRAWS = 2000 };
-	double diagonal[D] = { 0 }, mean = 0, square = 0;
-	float w_t[D * D];
-
-	(void)state;
-	for (uint64_t draw = 0; draw < DRAWS; draw++) {
-		double here = 0;
-		projection_gaussian(w_t, D, D, true, PROJECTION_CHI, draw, 5);
-		for (size_t r = 0; r < D; r++) {
-			double u = 0;
-			diagonal[r] += (double)w_t[r * D + r];
-			for (size_t c = 0; c < D; c++)
-				u += (double)w_t[c * D + r] / sqrt((double)D);
-			here += exp(u) / D;
-		}
-		mean += here / DRAWS;
-		square += here * here / DRAWS;
-	}
-	for (size_t r = 0; r < D; r++)
-		assert_below(fabs(diagonal[r] / DRAWS), 5 / sqrt((double)DRAWS), "mean of w_jj");
-	assert_below(fabs(mean - exp(0.5)), 5 * sqrt((square - mean * mean) / DRAWS), "E[exp(w.z)]");
-}
-
 /* Rows of a block are orthogonal; the last block may be short. */
 static void test_orthogonal_blocks(void **state)
 {
@@ -301,7 +274,6 @@ static void test_sums_do_not_stall(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_haar),
 		cmocka_unit_test(test_orthogonal_blocks),
 		cmocka_unit_test(test_positive_variance),
 		cmocka_unit_test(test_hyperbolic_variance),

@@ -138,6 +138,11 @@ static void test_elementwise(void **state)
 			double v = (double)x.x[i], want = v > 0 ? v + 1 : exp(v);
 			assert_near((double)z.x[i], want, (EXP_ERROR + 2 * fabs(v) * UNIT) * want, "elu1", n);
 		}
+		kern->affine(z.x, x.x, a, shift, n);
+		for (size_t i = 0; i < n; i++) {
+			double p = (double)a * (double)x.x[i], want = p + (double)shift;
+			assert_near((double)z.x[i], want, UNIT * (fabs(p) + fabs(want)), "affine", n);
+		}
 		kern->relu(z.x, x.x, a, shift, n);
 		for (size_t i = 0; i < n; i++) {
 			double p = (double)a * fmax((double)x.x[i], 0), want = p + (double)shift;
@@ -517,6 +522,59 @@ static void test_selection(void **state)
 	tile_case_free(&c);
 }
 
+static void check_best(const struct kern *kern, const float *p, size_t n)
+{
+	uint32_t index[KERN_MAX_LANES];
+	float best[KERN_MAX_LANES], second[KERN_MAX_LANES];
+	size_t lanes = kern->lanes;
+
+	kern->lanes_best(index, best, second, p, n);
+	for (size_t r = 0; r < lanes; r++) {
+		size_t first = 0;
+		float next = KERN_MASKED;
+		for (size_t j = 1; j < n; j++)
+			first = p[j * lanes + r] > p[first * lanes + r] ? j : first;
+		for (size_t j = 0; j < n; j++)
+			next = j != first ? fmaxf(next, p[j * lanes + r]) : next;
+		assert_int_equal(index[r], first);
+		assert_true(best[r] == p[first * lanes + r] && second[r] == next);
+	}
+}
+
+/* The k-th largest, by sorting. */
+static void check_ranked(const struct kern *kern, const float *x, size_t n)
+{
+	float sorted[64];
+
+	memcpy(sorted, x, n * sizeof *x);
+	for (size_t i = 1; i < n; i++)
+		for (size_t j = i; j > 0 && sorted[j] > sorted[j - 1]; j--) {
+			float t = sorted[j];
+			sorted[j] = sorted[j - 1];
+			sorted[j - 1] = t;
+		}
+	for (size_t k = 1; k <= n; k++)
+		assert_true(kern->ranked(x, n, k) == sorted[k - 1]);
+}
+
+/* With ties, masked scores and infinities among them. */
+static void test_ranks(void **state)
+{
+	const struct kern *kern = kern_of(state);
+	size_t lanes = kern->lanes;
+
+	for (size_t n = 1; n <= 64; n++) {
+		struct buffer p = buffer_new(n * lanes, n % 3, 1);
+		for (size_t i = 0; n % 4 == 1 && i < n * lanes; i++)
+			p.x[i] = roundf(p.x[i]);
+		for (size_t i = 0; n % 4 == 2 && i < n * lanes; i += 3)
+			p.x[i] = i % 2 ? KERN_MASKED : INFINITY;
+		check_best(kern, p.x, n);
+		check_ranked(kern, p.x, n);
+		buffer_free(&p);
+	}
+}
+
 static void test_gather(void **state)
 {
 	const struct kern *kern = kern_of(state);
@@ -560,11 +618,12 @@ static const struct {
 	CMUnitTestFunction run;
 } cases[] = {
 	{ "table", test_table },       { "sum dot max", test_sums },
-	{ "axpy scale exp_shift elu1 relu raise mul div", test_elementwise },
+	{ "axpy scale exp_shift elu1 affine relu raise mul div", test_elementwise },
 	{ "exp corners", test_exp_corners }, { "pairs", test_pairs },
 	{ "sincos", test_sincos }, { "mm", test_mm },
 	{ "rows", test_rows },           { "transpose", test_transpose }, { "tile", test_tile },
 	{ "tile order", test_tile_order }, { "selection", test_selection },
+	{ "lanes_best and ranked", test_ranks },
 	{ "gather_sum", test_gather },
 };
 enum { CASES = sizeof cases / sizeof *cases };

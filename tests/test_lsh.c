@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * lsh against its target: softmax of q_i . k_j/|k_j| over the other tokens of one
- * shared matrix. With one chunk it is the target; with rounds it converges to it
- * if a pair counts once, and only then. And the hash behind it. */
+ * shared matrix. With one chunk it is the target; test_traps.c has what rounds do.
+ * And the hash behind it. */
 #include "attend.h"
 
 #include "../attention/engine/crosspoly.h"
@@ -65,30 +65,6 @@ static void test_one_chunk_is_the_target(void **state)
 					fail_msg("%s, n = %zu, causal %d: %.2e from the target", arguments[a],
 					         lengths[i], causal, error);
 			}
-}
-
-/* Every pair meets in one of 64 rounds of 8 chunks of which a query sees two. */
-static void test_rounds_converge_with_dedup(void **state)
-{
-	static const char *const arguments[] = { "chunk=32:rounds=4", "chunk=32:rounds=16",
-		                                 "chunk=32:rounds=64" };
-	double error[3];
-
-	(void)state;
-	for (int causal = 0; causal < 2; causal++) {
-		for (size_t a = 0; a < 3; a++)
-			error[a] = error_to_target(arguments[a], 256, causal);
-		assert_true(error[0] > error[1] && error[1] > error[2]);
-		assert_true(error[2] < 2e-6);
-	}
-}
-
-/* Pairs in many rounds are those with large weights: they count too often. */
-static void test_rounds_do_not_converge_without(void **state)
-{
-	(void)state;
-	assert_true(error_to_target("chunk=32:rounds=16:dedup=0", 256, false) > 0.1);
-	assert_true(error_to_target("chunk=32:rounds=64:dedup=0", 256, false) > 0.1);
 }
 
 /* Pairs are counted where they are computed: at most once each, never the self. */
@@ -188,8 +164,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_chunk_is_the_target),
-		cmocka_unit_test(test_rounds_converge_with_dedup),
-		cmocka_unit_test(test_rounds_do_not_converge_without),
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_zero_keys),
 		cmocka_unit_test(test_hash),

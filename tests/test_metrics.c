@@ -278,7 +278,7 @@ static void check_shape(size_t heads, size_t n_q, size_t n_k, size_t d, size_t d
 {
 	float *q = normals(1, heads * n_q * d, size), *k = normals(2, heads * n_k * d, size);
 	float *v = normals(3, heads * n_k * d_v, 1);
-	struct reference_input in = { heads, n_q, n_k, d, d_v, causal, 1 / sqrtf((float)d), q, k, v };
+	struct reference_input in = { heads, n_q, n_k, d, d_v, causal, 1 / sqrtf((float)d), q, k, v, 0 };
 	struct reference ref;
 	const char *why;
 	struct team *team = team_create(threads, NULL, &why);
@@ -422,7 +422,7 @@ static void test_reference_cached(void **state)
 {
 	(void)state;
 	float *x = normals(1, 40 * 8, 1);
-	struct reference_input in = { 1, 40, 40, 8, 8, true, 0.3f, x, x, x };
+	struct reference_input in = { 1, 40, 40, 8, 8, true, 0.3f, x, x, x, 0 };
 	struct reference first, second;
 	const char *why;
 	struct team *team = team_create(1, NULL, &why);

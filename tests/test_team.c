@@ -220,7 +220,7 @@ static void run_layer(size_t batch, size_t heads, unsigned threads, bool paralle
 	struct cell_cost cost;
 	assert_true(cell_predict(&cell, &cost, &why));
 	assert_int_equal(cost.ws_bytes, plan.work);
-	assert_int_equal(cost.io_bytes, plan.io);
+	assert_int_equal(cost.io_bytes, plan.q + plan.k + plan.v + plan.out);
 
 	layer_prepare(&layer);
 	struct attn_stats stats[MANY] = { { 0 } };
@@ -282,7 +282,7 @@ static void test_allocations_refused(void **state)
 		assert_true(done || strstr(arena.message, "refused"));
 		arena_destroy(&arena);
 	}
-	assert_int_equal(k - 1, 4 + 1 + 4 + 1); /* io, state, 2 x (shared, scratch), then none */
+	assert_int_equal(k - 1, 5 + 1 + 4 + 1); /* io and its table, state, 2 x (shared, scratch), then none */
 	team_destroy(team);
 }
 

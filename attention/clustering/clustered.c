@@ -74,7 +74,7 @@ static void lay_out(struct work *w, const struct attn_call *c, const struct attn
 {
 	size_t count = groups(s, arg), t = top_keys(s, arg);
 
-	void *km_shared = layout_take(shared, kmeans_shared_bytes(count, s->d, ranks));
+	void *km_shared = layout_take(shared, kmeans_shared_bytes(count, s->d, s->n_q, ranks));
 	void *km_scratch = layout_take(scratch, kmeans_scratch_bytes(count, s->d));
 	void *pick = layout_take(scratch, t > 0 ? pick_bytes(s->n_k, t) : 0);
 	void *rows = layout_take(scratch, rows_scratch_bytes(s->d, s->d_v));
@@ -90,7 +90,7 @@ static void lay_out(struct work *w, const struct attn_call *c, const struct attn
 	LAYOUT(scratch, w->v, t * s->d_v);
 	if (!c)
 		return;
-	w->km.set[0] = (struct kmeans_points){ c->q, c->ldq, s->n_q, w->km.set[0].member };
+	w->km.set[0] = (struct kmeans_points){ c->q, c->ldq, s->n_q, w->km.set[0].member, NULL };
 	kmeans_init(&w->km, ranks, km_shared, km_scratch);
 	rows_init(&w->rows, c, rows);
 	if (t > 0)
@@ -267,6 +267,7 @@ const struct attn_variant attn_clustered = {
 	.paper = "Vyas, Katharopoulos, Fleuret 2020, NeurIPS, arXiv 2007.04825",
 	.formula = "O_i = a softmax_T(scale q_i K^T) V + the group mean's weights outside T",
 	.complexity = "n c d",
+	.target = "softmax attention as topk_keys reaches n, or c the number of distinct queries",
 	.summary = "Clusters queries only. topk_keys = 0 is the plain form; the improved one is never "
 	           "farther from softmax, in the sum of absolute weights of a row. k-means in each call "
 	           "costs more than attention.",

@@ -104,7 +104,7 @@ static void lay_out(struct work *w, const struct attn_call *c, const struct attn
 	size_t w_q = width(s, arg, n[0]), w_k = width(s, arg, n[1]), widest = w_q > w_k ? w_q : w_k;
 	bool balanced = arg[MEMBERSHIP] == BALANCED;
 
-	void *km_shared = layout_take(shared, kmeans_shared_bytes(kc, s->d, ranks));
+	void *km_shared = layout_take(shared, kmeans_shared_bytes(kc, s->d, n[0] + n[1], ranks));
 	void *km_scratch = layout_take(scratch, kmeans_scratch_bytes(kc, s->d));
 	void *nearest = layout_take(scratch, balanced ? nearest_scratch_bytes(s->d, most, widest) : 0);
 	void *rows = layout_take(scratch, rows_scratch_bytes(s->d, s->d_v));
@@ -122,8 +122,8 @@ static void lay_out(struct work *w, const struct attn_call *c, const struct attn
 	LAYOUT(scratch, w->v, least(PIECE, n[1]) * s->d_v);
 	if (!c)
 		return;
-	w->km.set[0] = (struct kmeans_points){ c->q, c->ldq, n[0], w->km.set[0].member };
-	w->km.set[1] = (struct kmeans_points){ c->k, c->ldk, n[1], w->km.set[1].member };
+	w->km.set[0] = (struct kmeans_points){ c->q, c->ldq, n[0], w->km.set[0].member, NULL };
+	w->km.set[1] = (struct kmeans_points){ c->k, c->ldk, n[1], w->km.set[1].member, NULL };
 	kmeans_init(&w->km, ranks, km_shared, km_scratch);
 	if (balanced) {
 		nearest_init(&w->nearest, &w->km, nearest, most, widest);
@@ -347,6 +347,7 @@ const struct attn_variant attn_routing = {
 	.paper = "Roy, Saffar, Vaswani, Grangier 2020, TACL 2021, arXiv 2003.05997",
 	.formula = "softmax within clusters of queries and keys around kc centroids on the sphere",
 	.complexity = "n (kc + n/kc) d",
+	.target = "softmax attention at kc = 1 and w = n",
 	.summary = "Balanced clusters may leave queries out: their rows are zero, counted as clamped rows, "
 	           "and their causal form lets later tokens decide who is seen. k-means in each call costs "
 	           "more than attention.",

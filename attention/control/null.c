@@ -72,9 +72,10 @@ const struct attn_variant attn_null = {
 	.name = "null",
 	.family = "control",
 	.title = "a copy of V",
-	.paper = "",
+	.paper = "none: a control",
 	.formula = "O_i = v_(i + n_k - n_q)",
 	.complexity = "n d",
+	.target = "nothing: a copy of the values",
 	.summary = "The cost of a call that computes nothing. Queries and keys are not read.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_KSHIFT | ATTN_QSCALE | ATTN_KSCALE,

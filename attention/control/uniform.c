@@ -170,9 +170,10 @@ const struct attn_variant attn_uniform = {
 	.name = "uniform",
 	.family = "control",
 	.title = "the mean of the visible values",
-	.paper = "",
+	.paper = "none: a control",
 	.formula = "O_i = mean of v_j over visible j",
 	.complexity = "n d",
+	.target = "softmax attention as logits go to 0",
 	.summary = "The control of every error column: a variant that is not better does not attend. "
 	           "Queries and keys are not read.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

@@ -147,9 +147,10 @@ const struct attn_variant attn_emulated_linear = {
 	.name = "emulated-linear",
 	.family = "emulated",
 	.title = "linear attention with its state rounded",
-	.paper = "",
+	.paper = "none: a study of roundings",
 	.formula = "linear-elu in double, token by token, rounded to a format at chosen places",
 	.complexity = "n d^2",
+	.target = "linear-elu as the format gets finer",
 	.summary = "Shows why the state of a recurrence is kept in f32: err_impl is the cost of the roundings, and "
 	           "grows with n where the state is rounded. Slow, as it computes in double.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_ROWSUM | ATTN_NONNEG | ATTN_QPERM |

@@ -171,9 +171,10 @@ const struct attn_variant attn_emulated_softmax = {
 	.name = "emulated-softmax",
 	.family = "emulated",
 	.title = "softmax attention with numbers rounded on the way",
-	.paper = "",
+	.paper = "none: a study of roundings",
 	.formula = "softmax(scale Q K^T) V in double, rounded to a format at chosen places",
 	.complexity = "n^2 d",
+	.target = "softmax attention as the format gets finer",
 	.summary = "Shows which numbers of exact attention may be kept in bf16 or f16: err_impl is the cost of the "
 	           "roundings. Slow, as it computes in double.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |

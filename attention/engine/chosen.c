@@ -37,16 +37,21 @@ void chosen_attend(struct chosen *ch, size_t i0, size_t count, float *lse)
 {
 	const struct attn_call *c = ch->rows.t.call;
 	const float *q = c->q;
+	size_t lanes = c->kern->lanes;
 
 	ch->into.q = q + i0 * c->ldq;
 	bucket_sort(ch->block, count, ch->per_query, ch->blocks, ch->start, ch->order);
 	for (size_t u = 0; u < ch->blocks; u++) {
 		const float *k = (const float *)c->k + u * ch->size * c->ldk;
 		const float *v = (const float *)c->v + u * ch->size * c->ldv;
-		for (size_t a = ch->start[u]; a < ch->start[u + 1]; a += c->kern->lanes) {
+		for (size_t a = ch->start[u]; a < ch->start[u + 1]; a += lanes) {
+			size_t next = least(a + lanes, ch->start[u + 1]);
+			size_t left = least(lanes, ch->start[ch->blocks] - next);
 			const uint32_t *index = ch->order + a;
-			rows_load(&ch->rows, index, least(c->kern->lanes, ch->start[u + 1] - a));
+			rows_load(&ch->rows, index, least(lanes, ch->start[u + 1] - a));
 			rows_resume(&ch->rows, index, lse);
+			rows_ask(ch->into.q, c->ldq, c->shape->d, ch->order + next, left);
+			rows_ask(ch->into.out, ch->into.ldo, c->shape->d_v, ch->order + next, left);
 			tile_keys(&ch->rows.t, k, c->ldk, v, c->ldv, least(ch->size, c->shape->n_k - u * ch->size),
 			          NULL);
 			rows_store(&ch->rows, index, lse);

@@ -71,6 +71,40 @@ static size_t safe_rows(const struct feature_work *w, size_t rows)
 	return rows;
 }
 
+/* The same where each channel has its own maximum. */
+static size_t safe_channels(const struct feature_work *w, size_t rows)
+{
+	const struct kern *kern = w->c->kern;
+	float *first = w->psi_t, *rise = w->psi_t + w->ld;
+
+	memcpy(first, w->state.top, w->dim * sizeof *first);
+	kern->raise(first, w->psi, w->dim);
+	for (; rows > 1; rows /= 2) {
+		memcpy(rise, first, w->dim * sizeof *rise);
+		for (size_t r = 1; r < rows; r++)
+			kern->raise(rise, w->psi + r * w->ld, w->dim);
+		kern->axpy(rise, -1, first, w->dim);
+		if (kern->max(rise, w->dim) <= MAX_RISE)
+			break;
+	}
+	return rows;
+}
+
+/* phi over the sums of its own row, z and the keys of the chunk up to it: then
+ * O_t = sum_f phi_t[f] (s_f + sum_{j<=t} psi_j[f] v_j), as without channels. */
+static void divide_channels(const struct feature_work *w, size_t rows)
+{
+	const struct kern *kern = w->c->kern;
+	float *z = w->psi_t;
+
+	memcpy(z, w->state.z, w->dim * sizeof *z);
+	for (size_t r = 0; r < rows; r++) {
+		float *phi = w->phi + r * w->ld;
+		kern->axpy(z, 1, w->psi + r * w->ld, w->dim);
+		kern->div(phi, phi, z, w->dim);
+	}
+}
+
 /* Queries i0 .. i0 + rows against the state and their own chunk of keys. */
 static void causal_chunk(const struct feature_work *w, size_t i0, size_t j0, size_t rows, bool both_sides)
 {
@@ -79,6 +113,8 @@ static void causal_chunk(const struct feature_work *w, size_t i0, size_t j0, siz
 
 	feature_exponentiate(w, rows);
 	feature_load_queries(w, i0, rows);
+	if (w->map->kind == FEATURE_CHANNEL)
+		divide_channels(w, rows);
 	weigh_near(w, i0, j0, rows, both_sides);
 	for (size_t r = 0; decays && r < rows; r++)
 		kern->scale(w->phi + r * w->ld, w->power[r + 1], w->dim);
@@ -93,30 +129,17 @@ static void causal_chunk(const struct feature_work *w, size_t i0, size_t j0, siz
 	feature_absorb(w, j0, rows);
 }
 
-/* One token at a time: O_t = sum_f (phi_t[f] / z_f) s_f. */
-static void channel_chunk(const struct feature_work *w, size_t i0, size_t j0, size_t rows)
-{
-	feature_load_queries(w, i0, rows);
-	for (size_t r = 0; r < rows; r++) {
-		feature_channel_absorb(w, j0, r);
-		feature_channel_read(w, i0, r);
-	}
-	feature_finish(w, i0, rows);
-}
-
 /* Queries [i0, i1) in order; query i sees the state and keys j0 .. j0 + i - i0. */
 static void causal_range(const struct feature_work *w, size_t i0, size_t i1, size_t j0, bool both_sides)
 {
 	for (size_t i = i0; i < i1;) {
 		size_t rows = i1 - i < w->chunk ? i1 - i : w->chunk, j = j0 + (i - i0);
 		feature_load_keys(w, j, rows);
-		if (w->map->kind == FEATURE_CHANNEL) {
-			channel_chunk(w, i, j, rows);
-		} else {
-			if (w->map->kind == FEATURE_EXP)
-				rows = safe_rows(w, rows);
-			causal_chunk(w, i, j, rows, both_sides);
-		}
+		if (w->map->kind == FEATURE_EXP)
+			rows = safe_rows(w, rows);
+		else if (w->map->kind == FEATURE_CHANNEL)
+			rows = safe_channels(w, rows);
+		causal_chunk(w, i, j, rows, both_sides);
 		i += rows;
 	}
 }
@@ -269,16 +292,19 @@ void feature_plan(const struct attn_shape *s, const struct feature_map *map, siz
 	double dim = (double)map->dim, d_v = (double)s->d_v, n_q = (double)s->n_q, n_k = (double)s->n_k;
 	double rows = s->causal && n_k < n_q ? n_k : n_q; /* queries that see a key */
 	bool two_sided = map->decay < 1 && !s->causal;
-	bool chunked = (s->causal || two_sided) && map->kind != FEATURE_CHANNEL;
 	double sums = 2 * (rows + n_k) * dim * d_v; /* phi S and psi^T V */
 
-	p->shared = (two_sided ? 2 : 1) * ranks * feature_state_floats(s, map) * sizeof(float);
+	/* A causal team of one passes no sums on. */
+	size_t sums_passed = ranks == 1 && (s->causal || two_sided) ? 0 : (two_sided ? 2 : 1) * ranks;
+	p->shared = sums_passed * feature_state_floats(s, map) * sizeof(float);
 	p->scratch = (feature_state_floats(s, map) + feature_work_floats(s, map)) * sizeof(float);
 	p->flops_useful = sums + (map->normalise ? (2 * rows + n_k) * dim : 0) +
 	                  (rows + n_k) * map->map_flops;
 	p->flops_executed = p->flops_useful + (two_sided ? sums + (rows + n_k) * map->map_flops : 0);
-	if (chunked) /* whole squares of each chunk */
-		p->flops_executed += rows * (double)feature_chunk(s, map) * (pair_flops(map) + 2 * d_v);
+	if (s->causal || two_sided) { /* whole squares of each chunk; the last may be short */
+		double chunk = (double)feature_chunk(s, map), last = fmod(rows, chunk);
+		p->flops_executed += ((rows - last) * chunk + last * last) * (pair_flops(map) + 2 * d_v);
+	}
 	p->n_exp = (rows + n_k) * map->map_exp * (two_sided ? 2 : 1);
 	p->pairs = work_visible_pairs(s);
 	p->bytes = work_io_bytes(s);

@@ -202,14 +202,14 @@ void feature_exponentiate(const struct feature_work *w, size_t rows)
 		for (size_t r = 0; r < rows; r++)
 			kern->exp_shift(w->psi + r * w->ld, w->psi + r * w->ld, *top, exps);
 	} else if (w->map->kind == FEATURE_CHANNEL) {
-		for (size_t f = 0; f < w->dim; f++) {
-			float m = top[f];
-			for (size_t r = 0; r < rows; r++)
-				m = w->psi[r * w->ld + f] > m ? w->psi[r * w->ld + f] : m;
-			if (m > top[f])
-				rescale(w, f, expf(top[f] - m));
-			top[f] = m;
-		}
+		float *high = w->psi_t;
+		memcpy(high, top, w->dim * sizeof *high);
+		for (size_t r = 0; r < rows; r++)
+			kern->raise(high, w->psi + r * w->ld, w->dim);
+		for (size_t f = 0; f < w->dim; f++)
+			if (high[f] > top[f])
+				rescale(w, f, expf(top[f] - high[f]));
+		memcpy(top, high, w->dim * sizeof *top);
 		for (size_t r = 0; r < rows; r++) {
 			float *u = w->psi + r * w->ld;
 			kern->axpy(u, -1, top, w->dim);

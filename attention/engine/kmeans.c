@@ -12,9 +12,9 @@ static size_t padded(size_t bytes)
 	return (bytes + ATTN_ALIGN - 1) / ATTN_ALIGN * ATTN_ALIGN;
 }
 
-size_t kmeans_shared_bytes(size_t count, size_t d, size_t ranks)
+size_t kmeans_shared_bytes(size_t count, size_t d, size_t points, size_t ranks)
 {
-	return padded(sizeof(double) * (count * d + ranks * (count * (d + 1) + 1)) +
+	return padded(sizeof(double) * (points + count * d + ranks * (count * (d + 1) + 1)) +
 	              sizeof(float) * count * (d + 1));
 }
 
@@ -27,7 +27,7 @@ static size_t tile_bytes(size_t d)
 size_t kmeans_scratch_bytes(size_t count, size_t d)
 {
 	return padded(tile_bytes(d) + pick_bytes(count, 1) +
-	              sizeof(float) * KERN_MAX_LANES * (count + d + 1));
+	              sizeof(float) * KERN_MAX_LANES * count);
 }
 
 void kmeans_init(struct kmeans *km, size_t ranks, void *shared, void *scratch)
@@ -35,16 +35,19 @@ void kmeans_init(struct kmeans *km, size_t ranks, void *shared, void *scratch)
 	size_t d = km->d, count = km->count;
 	char *mem = scratch;
 
-	km->centre = shared;
+	km->set[0].length = shared;
+	km->set[1].length = km->set[0].length + km->set[0].n;
+	km->centre = km->set[1].length + km->set[1].n;
 	km->sum = km->centre + count * d;
 	km->changed = km->sum + ranks * count * (d + 1);
 	km->rounded = (float *)(km->changed + ranks);
-	km->tile = (struct kern_tile){ .d = d + 1, .q = scratch };
+	km->tile = (struct kern_tile){ .q = scratch };
 	km->tile.max = (float *)(mem + padded((d + 1) * KERN_MAX_LANES * sizeof(float)));
 	km->tile.sum = km->tile.max + padded(KERN_MAX_LANES * sizeof(float)) / sizeof(float);
 	pick_init(&km->pick, mem + tile_bytes(d), count, 1);
 	km->score = (float *)(mem + tile_bytes(d) + pick_bytes(count, 1));
-	km->row = km->score + count * KERN_MAX_LANES;
+	for (size_t r = 0; r < km->call->kern->lanes; r++)
+		km->tile.q[d * km->call->kern->lanes + r] = 1;
 }
 
 /* What an exact score needs: the tile's points. */
@@ -69,39 +72,55 @@ static double exact_score(const void *ctx, size_t lane, size_t u)
 	return t->km->spherical ? dot : dot - square / 2;
 }
 
-/* Adds sign x, or sign x/|x|, to the rank's sums of a centre. */
-static void add(const struct kmeans *km, size_t rank, const float *x, uint32_t centre, double sign)
+static double length_of(const float *x, size_t d)
 {
-	double *to = km->sum + (rank * km->count + centre) * (km->d + 1), square = 0, factor = sign;
+	double square = 0;
 
-	for (size_t e = 0; km->spherical && e < km->d; e++)
+	for (size_t e = 0; e < d; e++)
 		square += (double)x[e] * (double)x[e];
+	return sqrt(square);
+}
+
+/* Adds sign x, or sign x/|x|, to the rank's sums of a centre. */
+static void add(const struct kmeans *km, size_t rank, const float *x, double length, uint32_t centre,
+                double sign)
+{
+	double *to = km->sum + (rank * km->count + centre) * (km->d + 1), factor = sign;
+
 	if (km->spherical)
-		factor = square > 0 ? sign / sqrt(square) : 0;
+		factor = length > 0 ? sign / length : 0;
 	for (size_t e = 0; e < km->d; e++)
 		to[e] += factor * (double)x[e];
 	to[km->d] += sign;
 }
 
+/* Brings `rows` further points towards L2 while the scores of others are formed. */
+static void ask(const struct kmeans *km, const struct kmeans_points *set, size_t i, size_t rows)
+{
+	for (size_t r = 0; r < rows; r++)
+		for (size_t e = 0; e < km->d; e += 16)
+			__builtin_prefetch(set->x + (i + r) * set->ldx + e, 0, 2);
+}
+
 /* Members of points i .. i + rows of a set; sums follow those that move. Returns
- * how many do. */
+ * how many do. next: the rank's next point after them. */
 static size_t assign_tile(struct kmeans *km, size_t rank, const struct kmeans_points *set, size_t i,
-                          size_t rows)
+                          size_t rows, size_t next)
 {
 	const struct kern *kern = km->call->kern;
 	struct scored_tile t = { km, set->x + i * set->ldx, set->ldx };
+	const double *length = set->length + i;
 	size_t d = km->d, moved = 0;
 	float error[KERN_MAX_LANES];
 
-	for (size_t r = 0; r < rows; r++) {
-		const float *x = t.x + r * t.ldx;
-		float length = sqrtf(kern->dot(x, x, d));
-		memcpy(km->row + r * (d + 1), x, d * sizeof *x);
-		km->row[r * (d + 1) + d] = 1;
-		/* |x . c| + |c|^2 / 2 is at most |c| (|x| + |c|). */
-		error[r] = pick_dot_error(d + 1, km->longest, length + km->longest);
-	}
-	kern->tile_load(&km->tile, km->row, d + 1, rows, 1);
+	/* |x . c| + |c|^2 / 2 is at most |c| (|x| + |c|). */
+	for (size_t r = 0; r < rows; r++)
+		error[r] = pick_dot_error(d + 1, km->longest, (float)length[r] + km->longest);
+	km->tile.d = d;
+	kern->tile_load(&km->tile, t.x, t.ldx, rows, 1);
+	km->tile.d = d + 1; /* the last channel stays 1 */
+	if (next < set->n)
+		ask(km, set, next, set->n - next < rows ? set->n - next : rows);
 	kern->tile_scores(&km->tile, km->rounded, d + 1, km->count, km->score);
 	pick_scan(&km->pick, kern, km->score, km->count, rows, error);
 	for (size_t r = 0; r < rows; r++) {
@@ -110,8 +129,8 @@ static size_t assign_tile(struct kmeans *km, size_t rank, const struct kmeans_po
 		if (*member == best)
 			continue;
 		if (*member != NO_CENTRE)
-			add(km, rank, t.x + r * t.ldx, *member, -1);
-		add(km, rank, t.x + r * t.ldx, best, 1);
+			add(km, rank, t.x + r * t.ldx, length[r], *member, -1);
+		add(km, rank, t.x + r * t.ldx, length[r], best, 1);
 		*member = best;
 		moved++;
 	}
@@ -128,7 +147,8 @@ static void assign_all(struct kmeans *km, struct attn_team *team)
 	for (size_t a = 0; a < KMEANS_SETS; a++) {
 		const struct kmeans_points *set = &km->set[a];
 		for (size_t i = team->rank * lanes; i < set->n; i += team->size * lanes)
-			moved += assign_tile(km, team->rank, set, i, set->n - i < lanes ? set->n - i : lanes);
+			moved += assign_tile(km, team->rank, set, i, set->n - i < lanes ? set->n - i : lanes,
+			                     i + team->size * lanes);
 	}
 	km->changed[team->rank] = (double)moved;
 }
@@ -184,10 +204,14 @@ static void longest_centre(struct kmeans *km)
 	}
 }
 
-/* No point belongs anywhere yet. */
+/* No point belongs anywhere yet; ranks measure points in turn. */
 static void forget(struct kmeans *km, struct attn_team *team)
 {
 	size_t cells = km->count * (km->d + 1);
+
+	for (size_t a = 0; a < KMEANS_SETS; a++)
+		for (size_t i = team->rank; i < km->set[a].n; i += team->size)
+			km->set[a].length[i] = length_of(km->set[a].x + i * km->set[a].ldx, km->d);
 
 	for (size_t a = 0; team->rank == 0 && a < KMEANS_SETS; a++)
 		for (size_t i = 0; i < km->set[a].n; i++)
@@ -210,11 +234,9 @@ static bool settle(struct kmeans *km, struct attn_team *team)
 
 static void start_at(const struct kmeans *km, size_t u, const float *x)
 {
-	double *c = km->centre + u * km->d, square = 0;
+	double *c = km->centre + u * km->d, length = km->spherical ? length_of(x, km->d) : 1;
+	double size = length > 0 ? length : 1;
 
-	for (size_t e = 0; e < km->d; e++)
-		square += (double)x[e] * (double)x[e];
-	double size = km->spherical && square > 0 ? sqrt(square) : 1;
 	for (size_t e = 0; e < km->d; e++)
 		c[e] = (double)x[e] / size;
 	round_centre(km, u);

@@ -20,6 +20,7 @@ struct kmeans_points {
 	const float *x; /* n x d, ldx */
 	size_t ldx, n;
 	uint32_t *member; /* n: the centre that each belongs to, or NULL */
+	double *length;   /* n: |x|; the engine's own */
 };
 
 enum { KMEANS_SETS = 2 };
@@ -39,12 +40,12 @@ struct kmeans {
 	double *changed; /* ranks: members that moved */
 	struct kern_tile tile;
 	struct pick pick;
-	float *score, *row; /* count x lanes; lanes x (d + 1) */
+	float *score; /* count x lanes */
 	float longest;
 };
 
-/* Bytes shared by a team, and of each rank's scratch. */
-size_t kmeans_shared_bytes(size_t count, size_t d, size_t ranks);
+/* Bytes shared by a team, for so many points in all sets, and of each rank's scratch. */
+size_t kmeans_shared_bytes(size_t count, size_t d, size_t points, size_t ranks);
 size_t kmeans_scratch_bytes(size_t count, size_t d);
 
 /* Lays the arrays out; call, count, d, iterations, spherical, set are given. */

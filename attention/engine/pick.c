@@ -6,6 +6,7 @@
 #include "select.h"
 
 #include <float.h>
+#include <math.h>
 
 size_t pick_bytes(size_t n, size_t k)
 {
@@ -23,27 +24,61 @@ void pick_init(struct pick *p, void *mem, size_t n, size_t k)
 	p->column = (float *)(p->index + n * KERN_MAX_LANES);
 }
 
+/* The lanes whose best score is beyond doubt are done with; returns whether all are,
+ * and what candidates of the others must reach. */
+static bool scan_best(struct pick *p, size_t n, size_t rows, float *threshold)
+{
+	uint32_t index[KERN_MAX_LANES];
+	float best[KERN_MAX_LANES], second[KERN_MAX_LANES];
+	bool all = true;
+
+	p->kern->lanes_best(index, best, second, p->scores, n);
+	for (size_t r = 0; r < rows; r++) {
+		bool clear = best[r] > KERN_NO_MAX && best[r] - second[r] > 2 * p->error[r];
+		float bound = best[r] - 2 * p->error[r];
+		all = all && clear;
+		p->count[r] = clear;
+		p->index[r * p->n] = index[r];
+		threshold[r] = clear ? NAN : bound > KERN_NO_MAX ? bound : KERN_NO_MAX;
+	}
+	return all;
+}
+
+/* What candidates must reach: the k-th largest of 2 k maxima of groups is no larger
+ * than the k-th largest score. */
+static void bound_lanes(struct pick *p, size_t n, size_t rows, float *threshold)
+{
+	size_t groups = 2 * p->k;
+
+	if (groups >= n || p->k == 0)
+		return;
+	p->kern->lanes_fold_max(p->maxima, groups, p->scores, n);
+	for (size_t r = 0; r < rows; r++) {
+		for (size_t g = 0; g < groups; g++)
+			p->column[g] = p->maxima[g * p->lanes + r];
+		float bound = select_kth_largest(p->kern, p->column, groups, p->k) - 2 * p->error[r];
+		threshold[r] = bound > KERN_NO_MAX ? bound : KERN_NO_MAX;
+	}
+}
+
 void pick_scan(struct pick *p, const struct kern *kern, const float *scores, size_t n, size_t rows,
                const float *error)
 {
-	size_t lanes = kern->lanes, groups = 2 * p->k;
 	float threshold[KERN_MAX_LANES];
-	bool bounded = groups < n;
 
+	p->kern = kern;
 	p->scores = scores;
-	p->lanes = lanes;
-	if (bounded)
-		kern->lanes_fold_max(p->maxima, groups, scores, n);
-	for (size_t r = 0; r < lanes; r++) {
+	p->lanes = kern->lanes;
+	for (size_t r = 0; r < p->lanes; r++) {
 		p->count[r] = 0;
 		p->error[r] = r < rows ? error[r] : 0;
-		threshold[r] = r < rows ? KERN_NO_MAX : INFINITY;
-		if (!bounded || r >= rows || p->k == 0)
-			continue;
-		for (size_t g = 0; g < groups; g++)
-			p->column[g] = p->maxima[g * lanes + r];
-		float bound = select_kth_largest(p->column, groups, p->k) - 2 * error[r];
-		threshold[r] = bound > KERN_NO_MAX ? bound : KERN_NO_MAX;
+		threshold[r] = r < rows ? KERN_NO_MAX : NAN; /* no score reaches NaN */
+	}
+	if (p->k == 1 && n > 0) {
+		if (scan_best(p, n, rows, threshold))
+			return;
+	} else {
+		bound_lanes(p, n, rows, threshold);
 	}
 	kern->lanes_collect(p->index, p->n, p->count, scores, n, threshold);
 }
@@ -70,6 +105,7 @@ void pick_row_scan(struct pick *p, const struct kern *kern, const float *scores,
 	size_t groups = 2 * p->k, count = 0;
 	float threshold = KERN_NO_MAX;
 
+	p->kern = kern;
 	p->scores = scores;
 	p->error[0] = error;
 	if (p->k > 0 && groups < n) {
@@ -77,7 +113,7 @@ void pick_row_scan(struct pick *p, const struct kern *kern, const float *scores,
 			p->maxima[g] = KERN_MASKED;
 		for (size_t j = 0; j < n; j += groups)
 			kern->raise(p->maxima, scores + j, n - j < groups ? n - j : groups);
-		float bound = select_kth_largest(p->maxima, groups, p->k) - 2 * error;
+		float bound = select_kth_largest(kern, p->maxima, groups, p->k) - 2 * error;
 		threshold = bound > KERN_NO_MAX ? bound : KERN_NO_MAX;
 	}
 	for (size_t j = 0; j < n; j++)
@@ -100,7 +136,7 @@ size_t pick_lane(const struct pick *p, size_t lane, pick_exact *exact, const voi
 		return 0;
 	for (size_t a = 0; a < count; a++)
 		p->column[a] = p->scores[index[a] * p->lanes + lane];
-	float edge = select_kth_largest(p->column, count, p->k), near_edge = 2 * p->error[lane];
+	float edge = select_kth_largest(p->kern, p->column, count, p->k), near_edge = 2 * p->error[lane];
 	for (size_t a = 0; a < count; a++) {
 		float s = p->scores[index[a] * p->lanes + lane];
 		if (s > edge + near_edge)

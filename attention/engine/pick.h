@@ -18,6 +18,7 @@ struct scored;
 
 struct pick {
 	size_t n, k;         /* capacity, how many to choose */
+	const struct kern *kern;
 	const float *scores; /* of the last scan, n x lanes */
 	size_t lanes;
 	uint32_t *index;     /* lanes x n: candidates */

@@ -43,6 +43,13 @@ void rows_gather(float *to, const float *x, size_t ldx, size_t cols, const uint3
 	}
 }
 
+void rows_ask(const float *x, size_t ldx, size_t cols, const uint32_t *index, size_t n)
+{
+	for (size_t r = 0; r < n; r++)
+		for (size_t i = 0; i < cols; i += 16)
+			__builtin_prefetch(x + index[r] * ldx + i, 0, 2);
+}
+
 void rows_load(struct rows *s, const uint32_t *index, size_t n)
 {
 	const struct attn_call *c = s->t.call;

@@ -21,6 +21,9 @@ void rows_init(struct rows *s, const struct attn_call *call, void *mem);
  * scattered rows are a latency each. */
 void rows_gather(float *to, const float *x, size_t ldx, size_t cols, const uint32_t *index, size_t n);
 
+/* Asks for those rows, to be used a tile later: brings them towards L2. */
+void rows_ask(const float *x, size_t ldx, size_t cols, const uint32_t *index, size_t n);
+
 /* Takes up queries index[0 .. n), n <= lanes, of the call. */
 void rows_load(struct rows *s, const uint32_t *index, size_t n);
 

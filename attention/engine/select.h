@@ -4,11 +4,13 @@
 #ifndef ENGINE_SELECT_H
 #define ENGINE_SELECT_H
 
+#include "../kernels/kern.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 /* The k-th largest of x[0 .. n), 1 <= k <= n; reorders x. Expected time n. */
-float select_kth_largest(float *x, size_t n, size_t k);
+float select_kth_largest(const struct kern *kern, float *x, size_t n, size_t k);
 
 struct scored {
 	double score;

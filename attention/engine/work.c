@@ -16,6 +16,21 @@ double work_visible_pairs(const struct attn_shape *s)
 	return rows * least + rows * (rows + 1) / 2;
 }
 
+double work_tiled_pairs(const struct attn_shape *s, size_t chunk)
+{
+	double pairs = 0;
+
+	for (size_t c0 = 0; c0 < s->n_q; c0 += chunk) {
+		size_t end = s->n_q - c0 < chunk ? s->n_q : c0 + chunk;
+		for (size_t q0 = c0; q0 < end; q0 += KERN_MAX_LANES) {
+			size_t last = (end - q0 < KERN_MAX_LANES ? end : q0 + KERN_MAX_LANES) - 1;
+			size_t sees = !s->causal ? s->n_k : last + 1 + s->n_k > s->n_q ? last + 1 + s->n_k - s->n_q : 0;
+			pairs += (double)(KERN_MAX_LANES * sees);
+		}
+	}
+	return pairs;
+}
+
 void work_band_pairs(const struct attn_shape *s, const double *arg, work_band *band,
                      double *pairs, double *executed)
 {

@@ -27,6 +27,10 @@ typedef void work_band(const struct attn_shape *s, const double *arg, size_t i, 
 /* Pairs that causal or full visibility leaves: the triangle counted exactly. */
 double work_visible_pairs(const struct attn_shape *s);
 
+/* Pairs that whole tiles of KERN_MAX_LANES queries touch, where a tile ends with each
+ * `chunk` queries. */
+double work_tiled_pairs(const struct attn_shape *s, size_t chunk);
+
 /* Pairs of a band, and those that whole tiles of KERN_MAX_LANES queries touch. */
 void work_band_pairs(const struct attn_shape *s, const double *arg, work_band *band,
                      double *pairs, double *executed);

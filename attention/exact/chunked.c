@@ -42,23 +42,13 @@ static size_t query_chunk(const struct attn_shape *s, const double *arg)
 	return chunk < s->n_q ? chunk : s->n_q;
 }
 
-static void band(const struct attn_shape *s, const double *arg, size_t i, size_t *lo, size_t *hi)
-{
-	(void)arg;
-	*lo = 0;
-	*hi = tile_visible(s, i);
-}
-
 static const char *const cases[] = { "query_chunk=24:key_chunk=10", "query_chunk=1:key_chunk=1", NULL };
 
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
                         struct attn_plan *p)
 {
-	double pairs, executed;
-
 	(void)ranks;
-	work_band_pairs(s, arg, band, &pairs, &executed);
-	work_softmax(s, pairs, executed, p);
+	work_softmax(s, work_visible_pairs(s), work_tiled_pairs(s, query_chunk(s, arg)), p);
 	/* One summary a query and key chunk: d_v values and the log-sum-exp. */
 	p->shared = key_chunks(s, arg) * query_chunk(s, arg) * (s->d_v + 1) * sizeof(float);
 	p->scratch = tile_scratch_bytes(s->d, s->d_v);
@@ -199,6 +189,7 @@ const struct attn_variant attn_chunked = {
 	.paper = "Rabe, Staats 2021, arXiv 2112.05682",
 	.formula = "O = softmax(scale Q K^T) V, summaries of key chunks merged at the end",
 	.complexity = "n^2 d",
+	.target = "softmax attention: it is that",
 	.summary = "Exact; work space n / key_chunk summaries of a query chunk.",
 	.flags = ATTN_EXACT | ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL |
 	         ATTN_ROWSUM | ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE |

@@ -92,6 +92,7 @@ const struct attn_variant attn_flash = {
 	.paper = "Dao, Fu, Ermon, Rudra, Re 2022, NeurIPS, arXiv 2205.14135; Dao 2023, arXiv 2307.08691",
 	.formula = "O = softmax(scale Q K^T) V, tile by tile",
 	.complexity = "n^2 d",
+	.target = "softmax attention: it is that",
 	.summary = "Exact; work space independent of n. The baseline to beat.",
 	.flags = ATTN_EXACT | ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL |
 	         ATTN_ROWSUM | ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE |

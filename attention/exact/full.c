@@ -181,6 +181,7 @@ const struct attn_variant attn_full = {
 	.paper = "Vaswani et al. 2017, NeurIPS, arXiv 1706.03762",
 	.formula = "O = softmax(scale Q K^T) V",
 	.complexity = "n^2 d",
+	.target = "softmax attention: it is that",
 	.summary = "Exact; holds the n x n scores. The naive baseline, as good as OpenBLAS makes it.",
 	.flags = ATTN_EXACT | ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL |
 	         ATTN_ROWSUM | ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE |

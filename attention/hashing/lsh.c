@@ -273,6 +273,18 @@ static void meet(struct work *w, size_t round, const uint32_t *query, size_t row
 	tile_bits(&w->rows.t, keys->k, d, keys->v, d_v, n, w->bits, NULL);
 }
 
+/* Of x the next tile's rows, after place `at`, of y a tile's share of the next chunk's. */
+static void ask_ahead(const struct work *w, size_t round, size_t at, const float *x, size_t ldx,
+                      const float *y, size_t ldy, size_t cols)
+{
+	size_t n = w->call->shape->n_k, lanes = w->call->kern->lanes;
+	size_t tile = least(at + lanes, n), chunk = least(at + (size_t)w->call->arg[CHUNK], n);
+	const uint32_t *order = w->order + round * n;
+
+	rows_ask(x, ldx, cols, order + tile, least(lanes, n - tile));
+	rows_ask(y, ldy, cols, order + chunk, least(lanes, n - chunk));
+}
+
 /* Queries of chunk `id`, tile by tile. */
 static void run_chunk(struct work *w, size_t round, size_t id)
 {
@@ -290,13 +302,15 @@ static void run_chunk(struct work *w, size_t round, size_t id)
 	load_chunk(w, round, id, own);
 	for (size_t i = 0; i < own->count; i += lanes) {
 		const uint32_t *query = own->token + i;
-		size_t rows = least(lanes, own->count - i);
+		size_t rows = least(lanes, own->count - i), at = id * (size_t)c->arg[CHUNK] + i;
 		mark_seen(w, round, query, rows, false);
 		rows_load(&w->rows, query, rows);
 		if (round > 0)
 			rows_resume(&w->rows, query, w->lse);
+		ask_ahead(w, round, at, c->q, c->ldq, c->k, c->ldk, c->shape->d);
 		if (nc > 1)
 			meet(w, round, query, rows, previous, SIZE_MAX);
+		ask_ahead(w, round, at, c->out, c->ldo, c->v, c->ldv, c->shape->d_v);
 		meet(w, round, query, rows, own, i);
 		rows_store(&w->rows, query, w->lse);
 		mark_seen(w, round, query, rows, true);
@@ -368,6 +382,7 @@ const struct attn_variant attn_lsh = {
 	.paper = "Kitaev, Kaiser, Levskaya 2020, ICLR, arXiv 2001.04451",
 	.formula = "softmax of q_i . k_j/|k_j| over tokens that share a sorted chunk in some hash round",
 	.complexity = "n log n d",
+	.target = "softmax of q_i . k_j/|k_j| without the own key, as rounds grow with dedup, or chunk reaches n",
 	.summary = "For one shared matrix of queries and keys: its target is softmax of q_i . k_j/|k_j| "
 	           "without the query's own key. Causal sets of keys move with later tokens. Without "
 	           "dedup it does not converge as rounds grow.",

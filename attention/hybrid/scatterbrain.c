@@ -343,6 +343,7 @@ const struct attn_variant attn_scatterbrain = {
 	.paper = "Chen, Dao, Winsor, Song, Rudra, Re 2021, NeurIPS, arXiv 2110.15343",
 	.formula = "w_ij = e^(s_ij) in a window, phi(q_i) . phi(k_j) outside; rows divided by their sum",
 	.complexity = "n (m + w) d",
+	.target = "softmax attention as the window reaches n, or m grows",
 	.summary = "Better than window or features alone at middle entropy; at d = 64 and unit logits the "
 	           "features' variance spoils it as it does performer.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

@@ -250,6 +250,7 @@ const struct attn_variant attn_sinkhorn = {
 	.paper = "Tay, Bahri, Yang, Metzler, Juan 2020, ICML, arXiv 2002.11296",
 	.formula = "softmax over the own block and sum_J R_IJ (K_J, V_J), R balanced by Sinkhorn's iteration",
 	.complexity = "n (b + n/b) d",
+	.target = "softmax attention as b reaches n",
 	.summary = "Block means in place of the learned sorting net. Mixing stays quadratic with a "
 	           "factor 1/b; a mixed key is a blur of keys at one position of all blocks.",
 	.flags = ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG | ATTN_KSHIFT |

@@ -105,10 +105,18 @@ struct kern {
 	 * p[j] over j = g mod groups, KERN_MASKED where there is none. */
 	void (*lanes_fold_max)(float *y, size_t groups, const float *p, size_t n);
 
+	/* Lane by lane over p (n x lanes), n >= 1: the largest score, the first j that has
+	 * it, and the next largest, KERN_MASKED if there is none. n <= 2^24. */
+	void (*lanes_best)(uint32_t *index, float *best, float *second, const float *p, size_t n);
+
 	/* Appends each j with p[j][r] >= threshold[r] to index[r * stride ...] in
 	 * order; count[r] is where the list of lane r ends. */
 	void (*lanes_collect)(uint32_t *index, size_t stride, uint32_t *count, const float *p,
 	                      size_t n, const float *threshold);
+
+	/* The k-th largest of x, 1 <= k <= n, by counting for one after another how many
+	 * are larger: for n of a few vectors. Some x where there are NaNs. */
+	float (*ranked)(const float *x, size_t n, size_t k);
 
 	/* out (d_v) = sum over i < n of weight[i] v[index[i]]. */
 	void (*gather_sum)(float *out, size_t d_v, const float *v, size_t ldv,
@@ -157,6 +165,8 @@ struct kern {
 	/* y = exp(x - shift), y may be x; returns the sum of y. */
 	float (*exp_shift)(float *y, const float *x, float shift, size_t n);
 	void (*elu1)(float *y, const float *x, size_t n); /* elu(x) + 1; y may be x */
+	/* y = a x + b; y may be x. */
+	void (*affine)(float *y, const float *x, float a, float b, size_t n);
 	/* y = a max(x, 0) + b; y may be x. */
 	void (*relu)(float *y, const float *x, float a, float b, size_t n);
 	void (*raise)(float *y, const float *x, size_t n); /* y = max(x, y) */

@@ -104,6 +104,21 @@ static void lanes_fold_max(float *y, size_t groups, const float *p, size_t n)
 			y[j % groups * LANES + r] = fmaxf(y[j % groups * LANES + r], p[j * LANES + r]);
 }
 
+static void lanes_best(uint32_t *index, float *best, float *second, const float *p, size_t n)
+{
+	for (size_t r = 0; r < LANES; r++) {
+		index[r] = 0;
+		best[r] = p[r];
+		second[r] = KERN_MASKED;
+		for (size_t j = 1; j < n; j++) {
+			float x = p[j * LANES + r], less = x > best[r] ? best[r] : x;
+			second[r] = less > second[r] ? less : second[r];
+			index[r] = x > best[r] ? (uint32_t)j : index[r];
+			best[r] = x > best[r] ? x : best[r];
+		}
+	}
+}
+
 static void lanes_collect(uint32_t *index, size_t stride, uint32_t *count, const float *p, size_t n,
                           const float *threshold)
 {
@@ -111,6 +126,20 @@ static void lanes_collect(uint32_t *index, size_t stride, uint32_t *count, const
 		for (size_t r = 0; r < LANES; r++)
 			if (p[j * LANES + r] >= threshold[r])
 				index[r * stride + count[r]++] = (uint32_t)j;
+}
+
+static float ranked(const float *x, size_t n, size_t k)
+{
+	for (size_t a = 0; a + 1 < n; a++) {
+		size_t above = 0, level = 0;
+		for (size_t i = 0; i < n; i++) {
+			above += x[i] > x[a];
+			level += x[i] == x[a];
+		}
+		if (above < k && k <= above + level)
+			return x[a];
+	}
+	return x[n - 1];
 }
 
 static void gather_sum(float *out, size_t d_v, const float *v, size_t ldv, const uint32_t *index,
@@ -301,6 +330,12 @@ static void elu1(float *y, const float *x, size_t n)
 		y[i] = x[i] > 0 ? x[i] + 1 : expf(x[i]);
 }
 
+static void affine(float *y, const float *x, float a, float b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = a * x[i] + b;
+}
+
 static void relu(float *y, const float *x, float a, float b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -351,7 +386,9 @@ const struct kern kern_scalar = {
 	.tile_store = tile_store,
 	.tile_scores = tile_scores,
 	.lanes_fold_max = lanes_fold_max,
+	.lanes_best = lanes_best,
 	.lanes_collect = lanes_collect,
+	.ranked = ranked,
 	.gather_sum = gather_sum,
 	.mm = mm,
 	.mm_fetch = mm_fetch,
@@ -371,6 +408,7 @@ const struct kern kern_scalar = {
 	.scale = scale,
 	.exp_shift = exp_shift,
 	.elu1 = elu1,
+	.affine = affine,
 	.relu = relu,
 	.raise = raise_to,
 	.mul = mul,

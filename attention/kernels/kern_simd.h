@@ -138,25 +138,43 @@ INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR
 	}
 }
 
-/* Adds the bias, hides what the mask hides, and finds the maximum anew. */
-static void edge(float *p, size_t n, const struct kern_mask *mask, const float *bias, vf top[QV])
+INLINE void edge_keys(float *p, size_t n, const int32_t *lo, const int32_t *hi, const uint32_t *bits,
+                      const float *bias, vf top[QV])
 {
-	vf hidden = v_set1(KERN_MASKED);
+	vf hidden = v_set1(KERN_MASKED), max[QV];
 
+	UNROLL for (size_t u = 0; u < QV; u++)
+		max[u] = hidden;
 	for (size_t j = 0; j < n; j++) {
 		UNROLL for (size_t u = 0; u < QV; u++) {
 			float *at = p + j * LANES + u * VL;
 			vf s = v_load(at);
 			if (bias)
 				s += v_set1(bias[j] * KERN_LOG2E);
-			if (mask && mask->lo)
-				s = v_if_between((int32_t)j, mask->lo + u * VL, mask->hi + u * VL, s, hidden);
-			if (mask && mask->bits)
-				s = v_if_bit(mask->bits[j] >> (u * VL), s, hidden);
+			if (lo)
+				s = v_if_between((int32_t)j, lo + u * VL, hi + u * VL, s, hidden);
+			if (bits)
+				s = v_if_bit(bits[j] >> (u * VL), s, hidden);
 			v_store(at, s);
-			top[u] = v_max(top[u], s);
+			max[u] = v_max(max[u], s);
 		}
 	}
+	UNROLL for (size_t u = 0; u < QV; u++)
+		top[u] = max[u];
+}
+
+/* Adds the bias, hides what the mask hides, and finds the maximum anew. */
+static void edge(float *p, size_t n, const struct kern_mask *mask, const float *bias, vf top[QV])
+{
+	const struct kern_mask none = { .lo = NULL };
+	const struct kern_mask *m = mask ? mask : &none;
+
+	if (!bias && !m->bits)
+		edge_keys(p, n, m->lo, m->hi, NULL, NULL, top);
+	else if (!bias && !m->lo)
+		edge_keys(p, n, NULL, NULL, m->bits, NULL, top);
+	else
+		edge_keys(p, n, m->lo, m->hi, m->bits, bias, top);
 }
 
 /* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..). The block is summed on
@@ -261,11 +279,8 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 			row[r] = (j + r < n ? r : n - 1 - j) * ldk;
 		scores(t->q, t->d, k + j * ldk, row, t->p + j * LANES, top);
 	}
-	if (mask || bias) {
-		for (size_t u = 0; u < QV; u++)
-			top[u] = v_set1(KERN_MASKED);
+	if (mask || bias)
 		edge(t->p, n, mask, bias, top);
-	}
 	weigh(t, n, top, alpha);
 	struct share share = share_of(t, ldk, ldv, n, sizeof *k);
 	for (; c + DR <= t->d_v; c += DR)
@@ -334,6 +349,25 @@ static void lanes_fold_max(float *y, size_t groups, const float *p, size_t n)
 	}
 }
 
+static void lanes_best(uint32_t *index, float *best, float *second, const float *p, size_t n)
+{
+	for (size_t u = 0; u < QV; u++) {
+		vf top = v_load(p + u * VL), next = v_set1(KERN_MASKED), at = v_set1(0);
+		float where[VL];
+		for (size_t j = 1; j < n; j++) {
+			vf x = v_load(p + j * LANES + u * VL);
+			next = v_max(next, v_min(x, top));
+			at = v_if_positive(x - top, v_set1((float)j), at);
+			top = v_max(top, x);
+		}
+		v_store(best + u * VL, top);
+		v_store(second + u * VL, next);
+		v_store(where, at);
+		for (size_t r = 0; r < VL; r++)
+			index[u * VL + r] = (uint32_t)where[r];
+	}
+}
+
 static void lanes_collect(uint32_t *index, size_t stride, uint32_t *count, const float *p, size_t n,
                           const float *threshold)
 {
@@ -350,6 +384,30 @@ static void lanes_collect(uint32_t *index, size_t stride, uint32_t *count, const
 			}
 		}
 	}
+}
+
+static float ranked(const float *x, size_t n, size_t k)
+{
+	size_t rest = n % VL, whole = n - rest;
+	uint32_t last = (1u << rest) - 1;
+
+	for (size_t a = 0; a + 1 < n; a++) {
+		vf at = v_set1(x[a]);
+		int reach = 0, below = 0; /* >= x[a], <= x[a] */
+		for (size_t i = 0; i < whole; i += VL) {
+			vf other = v_load(x + i);
+			reach += __builtin_popcount(v_at_least(other, at));
+			below += __builtin_popcount(v_at_least(at, other));
+		}
+		if (rest) {
+			vf other = v_load_part(x + whole, rest);
+			reach += __builtin_popcount(v_at_least(other, at) & last);
+			below += __builtin_popcount(v_at_least(at, other) & last);
+		}
+		if (k <= (size_t)reach && n - k < (size_t)below)
+			return x[a];
+	}
+	return x[n - 1];
 }
 
 /* nv vectors of the output at a time stay in registers over all rows. */
@@ -723,6 +781,17 @@ static void row_elu1(float *y, const float *x, size_t n)
 		v_store_part(y + i, elu1(v_load_part(x + i, n - i)), n - i);
 }
 
+static void row_affine(float *y, const float *x, float a, float b, size_t n)
+{
+	vf f = v_set1(a), shift = v_set1(b);
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		v_store(y + i, v_fma(f, v_load(x + i), shift));
+	if (i < n)
+		v_store_part(y + i, v_fma(f, v_load_part(x + i, n - i), shift), n - i);
+}
+
 static void row_relu(float *y, const float *x, float a, float b, size_t n)
 {
 	vf f = v_set1(a), shift = v_set1(b), zero = v_set1(0);
@@ -864,7 +933,9 @@ const struct kern TABLE = {
 	.tile_store = tile_store,
 	.tile_scores = tile_scores,
 	.lanes_fold_max = lanes_fold_max,
+	.lanes_best = lanes_best,
 	.lanes_collect = lanes_collect,
+	.ranked = ranked,
 	.gather_sum = gather_sum,
 	.mm = mm,
 	.mm_fetch = mm_fetch,
@@ -885,6 +956,7 @@ const struct kern TABLE = {
 	.scale = row_scale,
 	.exp_shift = row_exp_shift,
 	.elu1 = row_elu1,
+	.affine = row_affine,
 	.relu = row_relu,
 	.raise = row_raise,
 	.mul = row_mul,

@@ -150,7 +150,6 @@ static void bf16_step(const struct kern_tile *t, const uint16_t *k, size_t ldk, 
 	if (mask || bias) { /* hidden scores must not be scaled afterwards */
 		for (size_t j = 0; j < n; j++)
 			v_store(t->p + j * LANES, v_load(t->p + j * LANES) * v_set1(factor));
-		top = v_set1(KERN_MASKED);
 		edge(t->p, n, mask, bias, &top);
 		bf16_weigh(t, n, top, 1, &alpha);
 	} else {

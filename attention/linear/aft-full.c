@@ -339,6 +339,7 @@ const struct attn_variant attn_aft_full = {
 	.paper = "Zhai et al. 2021, arXiv 2105.14103",
 	.formula = "O_t = sigmoid(q_t) (.) sum_j e^(k_j + w_tj) (.) v_j / sum_j e^(k_j + w_tj)",
 	.complexity = "n^2 d",
+	.target = "its own weights; aft-simple at bias = 0",
 	.summary = "Quadratic, in spite of its name's family; weights of positions and of channels; "
 	           "needs d_v = d. w is random unless given. Not an estimate of softmax.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_KSHIFT | ATTN_RANDOM,

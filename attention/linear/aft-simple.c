@@ -325,6 +325,7 @@ const struct attn_variant attn_aft_simple = {
 	.paper = "Zhai et al. 2021, arXiv 2105.14103",
 	.formula = "O_t = sigmoid(q_t) (.) sum_j e^(k_j) (.) v_j / sum_j e^(k_j)",
 	.complexity = "n d",
+	.target = "its own weights; no argument makes them softmax",
 	.summary = "One weight a channel and key, the same for every query; needs d_v = d. Not an "
 	           "estimate of softmax.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_QPERM |

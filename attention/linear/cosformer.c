@@ -138,6 +138,7 @@ const struct attn_variant attn_cosformer = {
 	.paper = "Qin et al. 2022, ICLR, arXiv 2202.08791",
 	.formula = "w_ij = relu(q_i) . relu(k_j) cos(pi (i - j) / 2M), rows divided by their sum",
 	.complexity = "n d^2",
+	.target = "its own kernel; plain relu attention as M grows",
 	.summary = "Its own kernel, not an estimate of softmax. At n far below M it is plain relu "
 	           "attention: set M near the longest length of interest.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

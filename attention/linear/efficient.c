@@ -15,6 +15,8 @@
 #include "../engine/feature.h"
 #include "../oracle/oracle.h"
 
+#include <string.h>
+
 enum { KMODE, EPS, CHUNK };
 enum { SEQUENCE, FEATURE };
 
@@ -45,8 +47,7 @@ static void exponents(const struct attn_call *c, const float *x, size_t ldx, siz
 {
 	(void)pos;
 	for (size_t r = 0; r < rows; r++)
-		for (size_t e = 0; e < c->shape->d; e++)
-			y[r * ldy + e] = x[r * ldx + e];
+		memcpy(y + r * ldy, x + r * ldx, c->shape->d * sizeof *y);
 }
 
 static struct feature_map map_of(const struct attn_shape *s, const double *arg)
@@ -138,6 +139,7 @@ const struct attn_variant attn_efficient = {
 	.paper = "Shen, Zhang, Zhao, Yi, Li 2018, WACV 2021, arXiv 1812.01243",
 	.formula = "O = softmax_features(Q) (softmax_sequence(K)^T V)",
 	.complexity = "n d^2",
+	.target = "its own weights; no argument makes them softmax",
 	.summary = "Row sums are 1 by construction. The causal form is an extension: one running "
 	           "denominator a channel, not one a row.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

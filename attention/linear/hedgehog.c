@@ -14,8 +14,6 @@
 #include "../engine/feature.h"
 #include "../oracle/oracle.h"
 
-#include <string.h>
-
 enum { FORM, EPS, CHUNK };
 enum { EXP, SOFTMAX };
 
@@ -49,14 +47,11 @@ static void exponents(const struct attn_call *c, const float *x, size_t ldx, siz
 		            false);
 	for (size_t r = 0; r < rows; r++) {
 		float *ur = u + r * ldu;
-		if (!learned) {
-			memcpy(ur, x + r * ldx, d * sizeof *ur);
-			c->kern->scale(ur, root, d);
-		}
+		if (!learned)
+			c->kern->affine(ur, x + r * ldx, root, 0, d);
 		if (b)
 			c->kern->axpy(ur, 1, b, d);
-		memcpy(ur + d, ur, d * sizeof *ur);
-		c->kern->scale(ur + d, -1, d);
+		c->kern->affine(ur + d, ur, -1, 0, d);
 	}
 }
 
@@ -189,6 +184,7 @@ const struct attn_variant attn_hedgehog = {
 	.paper = "Zhang, Bhatia, Kumbong, Re 2024, ICLR, arXiv 2402.04347",
 	.formula = "w_ij = phi(q_i) . phi(k_j), phi(x) = [exp(W x + b), exp(-W x - b)]",
 	.complexity = "n d^2",
+	.target = "softmax attention where W was trained for that, else its own kernel",
 	.summary = "Needs a trained W to be an estimate of softmax; without one it is a control near "
 	           "the uniform average.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

@@ -109,6 +109,7 @@ const struct attn_variant attn_linear_elu = {
 	.paper = "Katharopoulos, Vyas, Pappas, Fleuret 2020, ICML, arXiv 2006.16236",
 	.formula = "O_i = phi(q_i)^T sum phi(k_j) v_j^T / phi(q_i)^T sum phi(k_j), phi = elu + 1",
 	.complexity = "n d^2",
+	.target = "its own kernel; no argument makes it softmax",
 	.summary = "Its own kernel, not an estimate of softmax: on unstructured input it is near "
 	           "the uniform average.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

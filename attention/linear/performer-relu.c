@@ -142,6 +142,7 @@ const struct attn_variant attn_performer_relu = {
 	.paper = "Choromanski et al. 2020, ICLR 2021, arXiv 2009.14794",
 	.formula = "w_ij = phi(q_i) . phi(k_j), phi(x) = m^-1/2 relu(W x') + eps",
 	.complexity = "n m d",
+	.target = "its own kernel, arc-cosine of order 1, as m grows",
 	.summary = "Its own kernel, not an estimate of softmax: near the uniform average on "
 	           "unstructured input.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

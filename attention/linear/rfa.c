@@ -128,6 +128,7 @@ const struct attn_variant attn_rfa = {
 	.paper = "Peng et al. 2021, ICLR, arXiv 2103.02143",
 	.formula = "w_ij = phi(q^_i) . phi(k^_j), phi(x) = m^-1/2 [sin(W x / tau), cos(W x / tau)]",
 	.complexity = "n m d",
+	.target = "softmax of cosines / tau^2 as m grows, the error as m^-1/2",
 	.summary = "Estimates softmax of cosines / tau^2, not of q.k/sqrt(d). Weights can be negative; "
 	           "rows whose denominator was not positive or below den_min are counted.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

@@ -133,6 +133,7 @@ const struct attn_variant attn_taylor1 = {
 	.paper = "Su Jianlin 2020, kexue.fm archive 7546",
 	.formula = "w_ij = 1 + q^_i . k^_j, rows divided by their sum",
 	.complexity = "n d^2",
+	.target = "softmax of cosines, to first order",
 	.summary = "Estimates softmax of cosines, not of q.k/sqrt(d); nearly uniform at large d.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_QSCALE | ATTN_KSCALE |

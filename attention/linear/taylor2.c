@@ -147,6 +147,7 @@ const struct attn_variant attn_taylor2 = {
 	.paper = "Arora et al. 2024, arXiv 2402.18668",
 	.formula = "w_ij = 1 + s + s^2/2, s = scale q_i . k_j, rows divided by their sum",
 	.complexity = "n d^3",
+	.target = "softmax attention as logits go to 0, with an error of third order",
 	.summary = "Converges to softmax for small logits, with an error of third order; the paper uses "
 	           "d = 16 and a window beside it. At d = 64 slower than exact attention until n of "
 	           "some thousands.",

@@ -160,6 +160,7 @@ const struct attn_variant attn_linformer = {
 	.paper = "Wang, Li, Khabsa, Fang, Ma 2020, arXiv 2006.04768",
 	.formula = "O = softmax(scale Q (E K)^T) (F V), E, F: k x n",
 	.complexity = "n k d",
+	.target = "softmax attention as k reaches n with proj=avg",
 	.summary = "With segment means good on smooth tokens, near the uniform average on unstructured "
 	           "ones; Gaussian E and F need a trained model.",
 	.flags = ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_RANDOM | ATTN_PARALLEL | ATTN_ROWSUM |

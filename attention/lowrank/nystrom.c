@@ -56,12 +56,13 @@ static const char *const cases[] = { "m=8", "m=5:iters=3", "m=6:pinv=exact", NUL
 static void refine(const double *arg, unsigned *flags, float *impl_bound)
 {
 	(void)flags;
-	/* An unfinished iteration amplifies what it did not damp, by up to 1.5 a
-	 * step beyond the default six; an exact inverse by cond(A) ~ 10^6. */
+	/* An unfinished iteration amplifies what it did not damp: by up to 1.6 a
+	 * step beyond the default six over ten draws of seven inputs; an exact
+	 * inverse by cond(A) ~ 10^6. */
 	if (arg[PINV] == EXACT)
 		*impl_bound = 6e-2f;
 	else if (arg[ITERS] > 6)
-		*impl_bound *= powf(1.5f, (float)arg[ITERS] - 6);
+		*impl_bound *= powf(1.65f, (float)arg[ITERS] - 6);
 }
 
 static const char *plan(const struct attn_shape *s, const double *arg, size_t ranks,
@@ -193,6 +194,7 @@ const struct attn_variant attn_nystrom = {
 	.paper = "Xiong et al. 2021, AAAI, arXiv 2102.03902",
 	.formula = "O = F Z (B V), F, A, B softmaxes against m landmarks, Z ~ pinv(A)",
 	.complexity = "n m d + m^3",
+	.target = "softmax attention as m reaches n with pinv=exact, or with many iterations",
 	.summary = "Weights can be negative and rows sum to 1 only nearly. More iterations can be worse; "
 	           "m = n is exact only with an exact inverse.",
 	.flags = ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_KSHIFT | ATTN_LOGITS,

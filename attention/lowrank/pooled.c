@@ -256,6 +256,7 @@ const struct attn_variant attn_pooled = {
 	.paper = "Liu et al. 2018, ICLR, arXiv 1801.10198",
 	.formula = "O = softmax(scale Q K~^T + ln size) V~, K~ and V~ pooled over blocks of c tokens",
 	.complexity = "n^2 d / c",
+	.target = "softmax attention at c = 1",
 	.summary = "Still quadratic. Good on smooth tokens. The paper's learned convolution is replaced "
 	           "by a mean or a maximum.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

@@ -265,6 +265,7 @@ const struct attn_variant attn_skyformer = {
 	.paper = "Chen, Zeng, Ji, Yang 2021, NeurIPS, arXiv 2111.00035",
 	.formula = "O ~ C V, C_ij = exp(-scale |q_i - k_j|^2 / 2), by Nystrom with m landmarks",
 	.complexity = "n m d + m^3",
+	.target = "its own Gaussian kernel without normaliser, as m reaches 2 n and ridge 0",
 	.summary = "A kernel of its own without normaliser: compare directions (cosine), not magnitudes, "
 	           "with softmax.",
 	.flags = ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_RANDOM | ATTN_PARALLEL | ATTN_LOGITS,

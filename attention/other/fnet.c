@@ -117,6 +117,7 @@ const struct attn_variant attn_fnet = {
 	.paper = "Lee-Thorp et al. 2021, arXiv 2105.03824",
 	.formula = "Y = Re(FFT_n(FFT_e(X)))",
 	.complexity = "n d (log n + d)",
+	.target = "nothing: a Fourier transform has no weights",
 	.summary = "No attention: queries and keys are not read, X is V unless given. A floor of speed; "
 	           "its error against softmax says nothing.",
 	.flags = ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_KSHIFT | ATTN_QSCALE | ATTN_KSCALE,

@@ -192,6 +192,7 @@ const struct attn_variant attn_synthesizer_dense = {
 	.paper = "Tay et al. 2020, arXiv 2005.00743",
 	.formula = "O = softmax(relu(X W1) W2) V",
 	.complexity = "n^2 d",
+	.target = "nothing: its weights are an untrained function of the queries",
 	.summary = "Keys are not read; X stands for the tokens, by default the queries. For "
 	           "comparisons of time; W1 and W2 are not trained.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

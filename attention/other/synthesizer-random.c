@@ -209,6 +209,7 @@ const struct attn_variant attn_synthesizer_random = {
 	.paper = "Tay et al. 2020, arXiv 2005.00743",
 	.formula = "O = softmax(R) V, R a parameter",
 	.complexity = "n^2 d",
+	.target = "nothing: its weights are a parameter",
 	.summary = "Weights do not depend on the tokens. For comparisons of time; R is not trained.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_KSHIFT | ATTN_QSCALE | ATTN_KSCALE | ATTN_RANDOM,

@@ -163,6 +163,7 @@ static const struct attn_variant onednn = {
 	.paper = "Vaswani et al. 2017, NeurIPS, arXiv 1706.03762",
 	.formula = "softmax(scale Q K^T) V",
 	.complexity = "n^2 d",
+	.target = "softmax attention: it is that",
 	.summary = "Two matmul primitives and a softmax between them; the weights are stored.",
 	.flags = ATTN_EXACT | ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |
 	         ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LOGITS,

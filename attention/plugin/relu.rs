@@ -31,7 +31,7 @@ pub struct Definition {
 }
 #[repr(C)]
 pub struct Variant {
-    abi: u32, names: [*const c_char; 7], flags: u32, impl_bound: f32, limit: *const c_char,
+    abi: u32, names: [*const c_char; 8], flags: u32, impl_bound: f32, limit: *const c_char,
     cases: *const c_void, params: *const c_void, refine: *const c_void, resolve: *const c_void,
     plan: extern "C" fn(&Shape, *const f64, usize, &mut Plan) -> *const c_char,
     prepare: *const c_void, forward: extern "C" fn(&Call, &Team), backward: *const c_void,
@@ -85,9 +85,10 @@ extern "C" fn definition(c: &Definition) {
 
 const fn text(s: &'static CStr) -> *const c_char { s.as_ptr() }
 static RELU: Variant = Variant {
-    abi: 1, // then: name, family, title, paper, formula, complexity, summary
+    abi: 2, // then: name, family, title, paper, formula, complexity, target, summary
     names: [text(c"relu"), text(c"other"), text(c"relu attention"), text(c"Wortsman et al. 2023, arXiv 2309.08586"),
-        text(c"O_i = sum relu(scale q.k) v_j / n"), text(c"n^2 d"), text(c"Rows of weights do not add up to 1.")],
+        text(c"O_i = sum relu(scale q.k) v_j / n"), text(c"n^2 d"), text(c"its own weights"),
+        text(c"Rows of weights do not add up to 1.")],
     // causal, bidirectional, cross, parallel, nonneg, qperm, kperm, logits: enum attn_flags
     flags: 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 16,
     impl_bound: 5e-6, limit: null(), cases: null(), params: null(), refine: null(), resolve: null(), plan,

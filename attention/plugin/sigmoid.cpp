@@ -84,6 +84,7 @@ const attn_variant sigmoid = {
 	.abi = ATTN_ABI, .name = "sigmoid", .family = "other", .title = "sigmoid attention",
 	.paper = "Ramapuram et al. 2024, arXiv 2409.04431",
 	.formula = "O_i = sum sigmoid(scale q.k + b) v_j", .complexity = "n^2 d",
+	.target = "its own weights",
 	.summary = "Rows of weights do not add up to 1.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_NONNEG | ATTN_QPERM |
 	         ATTN_KPERM | ATTN_LOGITS,

@@ -122,6 +122,7 @@ static const struct attn_variant alibi = {
 	.paper = "Press, Smith, Lewis 2021, ICLR 2022, arXiv 2108.12409",
 	.formula = "softmax of scale q.k - slope |i - j|",
 	.complexity = "n^2 d",
+	.target = "softmax attention as factor goes to 0",
 	.summary = "The plainest loops, for reading rather than for speed.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_KSHIFT | ATTN_LOGITS,

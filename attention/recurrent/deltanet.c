@@ -320,6 +320,7 @@ const struct attn_variant attn_deltanet = {
 	         "arXiv 2406.06484",
 	.formula = "S_t = S_{t-1} + beta_t k_t (v_t - S_{t-1}^T k_t)^T, o_t = scale q_t S_t",
 	.complexity = "n d^2",
+	.target = "its own memory: with orthonormal keys and beta = 1 a key recalls its value exactly",
 	.summary = "Writing a key again replaces its value. Keys must have length 1. No normaliser: "
 	           "compare directions (cosine) with softmax. beta is random unless given.",
 	.flags = ATTN_CAUSAL | ATTN_PARALLEL | ATTN_RANDOM | ATTN_KSCALE | ATTN_LOGITS,

@@ -351,6 +351,7 @@ const struct attn_variant attn_gla = {
 	.paper = "Yang, Wang, Shen, Panda, Kim 2023, ICML 2024, arXiv 2312.06635",
 	.formula = "S_t = diag(alpha_t) S_{t-1} + k_t v_t^T, o_t = scale q_t S_t",
 	.complexity = "n d^2",
+	.target = "its own gated sum; retention where all gates are gamma",
 	.summary = "No normaliser: compare directions (cosine), not magnitudes, with softmax. Gates are "
 	           "random unless the input log_gate gives them; strong gates make short chunks.",
 	.flags = ATTN_CAUSAL | ATTN_PARALLEL | ATTN_RANDOM | ATTN_LOGITS,

@@ -124,6 +124,7 @@ const struct attn_variant attn_lightning = {
 	.paper = "Qin et al. 2023, arXiv 2307.14995; 2024, arXiv 2401.04658",
 	.formula = "o_t = sum_{s<=t} exp(-slope (t - s)) (q_t . k_s) v_s",
 	.complexity = "n d^2",
+	.target = "retention with gamma = exp(-slope) and scale 1: it is that",
 	.summary = "No normaliser and no scale: compare directions (cosine), not magnitudes, with "
 	           "softmax.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL,

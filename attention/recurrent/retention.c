@@ -39,10 +39,8 @@ static void query(const struct attn_call *c, const float *x, size_t ldx, size_t 
                   float *y, size_t ldy)
 {
 	(void)pos;
-	for (size_t r = 0; r < rows; r++) {
-		memcpy(y + r * ldy, x + r * ldx, c->shape->d * sizeof *y);
-		c->kern->scale(y + r * ldy, c->shape->scale, c->shape->d);
-	}
+	for (size_t r = 0; r < rows; r++)
+		c->kern->affine(y + r * ldy, x + r * ldx, c->shape->scale, 0, c->shape->d);
 }
 
 static void key(const struct attn_call *c, const float *x, size_t ldx, size_t rows, size_t pos,
@@ -140,6 +138,7 @@ const struct attn_variant attn_retention = {
 	.paper = "Sun et al. 2023, arXiv 2307.08621",
 	.formula = "o_t = scale sum_{s<=t} gamma^(t-s) (q_t . k_s) v_s",
 	.complexity = "n d^2",
+	.target = "its own decayed sum; causal q . k sums without softmax at gamma = 1",
 	.summary = "No normaliser: compare directions (cosine), not magnitudes, with softmax.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_LOGITS,
 	.impl_bound = 5e-6f,

@@ -203,6 +203,7 @@ const struct attn_variant attn_bigbird = {
 	.paper = "Zaheer et al. 2020, NeurIPS, arXiv 2007.14062",
 	.formula = "softmax over blocks |I - J| <= 1, the first, the last and r random ones",
 	.complexity = "n b (5 + r) d",
+	.target = "softmax attention as (5 + r) b reaches n",
 	.summary = "Exact while n <= (5 + r) b, or nearly so: not sparse at short lengths. A block "
 	           "that two rules give counts once.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |

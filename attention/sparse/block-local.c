@@ -96,6 +96,7 @@ const struct attn_variant attn_block_local = {
 	.paper = "Qiu et al. 2019, arXiv 1911.02972; Parmar et al. 2018, arXiv 1802.05751",
 	.formula = "softmax over keys of the query's own block of b (and its neighbours)",
 	.complexity = "n b d",
+	.target = "softmax attention as b reaches n",
 	.summary = "The cheapest pattern; tokens at both sides of a block's edge do not see each other "
 	           "unless back or fwd is set.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |

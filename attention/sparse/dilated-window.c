@@ -108,6 +108,7 @@ const struct attn_variant attn_dilated_window = {
 	.paper = "Beltagy, Peters, Cohan 2020, arXiv 2004.05150",
 	.formula = "softmax over |i - j| = a dil, a = 0 .. w/2",
 	.complexity = "n w d",
+	.target = "softmax attention as w reaches 2 n at dil = 1",
 	.summary = "Reaches w dil tokens with w keys; tokens of different residues mod dil never meet.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |
 	         ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,

@@ -131,6 +131,7 @@ const struct attn_variant attn_longformer = {
 	.paper = "Beltagy, Peters, Cohan 2020, arXiv 2004.05150",
 	.formula = "softmax over |i - j| <= w/2, global keys, and all keys for global queries",
 	.complexity = "n (w + 2 g) d",
+	.target = "softmax attention as w reaches 2 n, or g reaches n",
 	.summary = "w is the total window; some codes use it for one side. A global key inside the "
 	           "window counts once.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |

@@ -374,6 +374,7 @@ const struct attn_variant attn_moba = {
 	.paper = "Lu et al. 2025, arXiv 2502.13189",
 	.formula = "softmax over the own block and the k - 1 past blocks with the largest q . mean(keys)",
 	.complexity = "n (n/b + k b) d",
+	.target = "softmax attention as k b reaches n",
 	.summary = "The gates stay quadratic with a factor 1/b. k counts the own block: k = 1 is "
 	           "block-local. A block's mean says little where keys in it differ.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |

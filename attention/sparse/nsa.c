@@ -260,6 +260,7 @@ const struct attn_variant attn_nsa = {
 	.paper = "Yuan et al. 2025, arXiv 2502.11089",
 	.formula = "O = gcmp O_compressed + gslc O_selected + gswa O_window",
 	.complexity = "n (n/st + ns block + w) d",
+	.target = "causal softmax attention as ns block reaches n, with gslc = 1 and the other gates 0",
 	.summary = "Means and constant gates in place of what the paper learns. The compressed branch "
 	           "stays quadratic with a factor 1/st; it is empty for the first l - 1 rows.",
 	.flags = ATTN_CAUSAL | ATTN_PARALLEL | ATTN_NONNEG | ATTN_KSHIFT | ATTN_LOGITS,

@@ -124,6 +124,7 @@ const struct attn_variant attn_sink_window = {
 	.paper = "Xiao, Tian, Chen, Han, Lewis 2023, ICLR 2024, arXiv 2309.17453",
 	.formula = "softmax over j < s and i - w < j <= i",
 	.complexity = "n (s + w) d",
+	.target = "causal softmax attention as s + w reaches n",
 	.summary = "Heads that park their weight on the first token need s >= 1; w includes the query's "
 	           "own token.",
 	.flags = ATTN_CAUSAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG | ATTN_KSHIFT |

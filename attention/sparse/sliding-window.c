@@ -105,6 +105,7 @@ const struct attn_variant attn_sliding_window = {
 	         "Jiang et al. 2023, arXiv 2310.06825",
 	.formula = "softmax over keys i - left <= j <= i + right",
 	.complexity = "n w d",
+	.target = "softmax attention as left and right reach n",
 	.summary = "Counts keys on each side: left = right = 256 is a window of 513.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS |

@@ -266,6 +266,7 @@ const struct attn_variant attn_sparse_fixed = {
 	.paper = "Child, Gray, Radford, Sutskever 2019, arXiv 1904.10509",
 	.formula = "softmax over floor(j/l) = floor(i/l) and j mod l >= l - c",
 	.complexity = "n (l + c n/l) d",
+	.target = "softmax attention as l reaches n",
 	.summary = "n^1.5 at l ~ sqrt n and small c; with the fixed default l = 128 the summaries stay "
 	           "c n^2/l. mode=a2 leaves early causal rows empty.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |

@@ -186,6 +186,7 @@ const struct attn_variant attn_sparse_strided = {
 	.paper = "Child, Gray, Radford, Sutskever 2019, arXiv 1904.10509",
 	.formula = "softmax over i - l <= j <= i and (i - j) mod l = 0",
 	.complexity = "n (l + n/l) d",
+	.target = "softmax attention as l reaches n, and at l = 1",
 	.summary = "n^1.5 at l = sqrt n; with the fixed default l = 128 the strided half stays n^2/l.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |
 	         ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,

@@ -77,7 +77,7 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 	}
 	work_softmax(s, kept_pairs, 0, p);
 	p->flops_useful = 2 * (pairs * (double)s->d + kept_pairs * (double)s->d_v);
-	p->flops_executed = p->flops_useful;
+	p->flops_executed = 2 * (work_tiled_pairs(s, s->n_q) * (double)s->d + kept_pairs * (double)s->d_v);
 	p->shared = TILE_SHARED_BYTES;
 	p->scratch = tile_scratch_bytes(s->d, s->d_v) + work_bytes(s, arg);
 	return NULL;
@@ -309,6 +309,7 @@ const struct attn_variant attn_topk = {
 	.paper = "Zhao et al. 2019, arXiv 1912.11637; Gupta et al. 2021, arXiv 2106.06899",
 	.formula = "softmax over the k largest logits of a row",
 	.complexity = "n^2 d",
+	.target = "softmax attention as k reaches n",
 	.summary = "Saves nothing in Q K^T: the least error that any k-sparse pattern can have.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
 	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,

@@ -10,7 +10,7 @@ mean(x) = (@keep && measured(0) && column("err_exact_nmse_u") > 1e-6 ? column("n
 set multiplot
 load "upper.gp"
 set ylabel "relative error, ‖X − Y‖ / ‖Y‖ [1]"
-if (!broken) set xlabel "sequence length n [tokens]"
+if (!broken) set xlabel xname
 plot 1 with lines lc rgb "#5e6166" lw 1 dt 3 notitle, \
      csv using (mean(0)):(column("err_exact_rel_fro") / sqrt(column("err_exact_nmse_u"))) \
          smooth unique with lines lc rgb "#5e6166" lw 1 dt 2 notitle, \
@@ -18,7 +18,7 @@ plot 1 with lines lc rgb "#5e6166" lw 1 dt 3 notitle, \
          with linespoints lc rgb rgb(i) pt shape(i) lw 1.3 notitle
 if (broken) {
 	load "lower.gp"
-	set xlabel "sequence length n [tokens]"
+	set xlabel xname
 	plot for [i=1:words(variants)] csv using (at(i)):(column("err_exact_rel_fro")) \
 	    with linespoints lc rgb rgb(i) pt shape(i) lw 1.3 notitle
 }

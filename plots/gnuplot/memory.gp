@@ -5,7 +5,7 @@ note = "dotted: slopes 1, 1.5, 2"
 load "style.gp"
 set logscale x 2
 set logscale y 2
-set xlabel "sequence length n [tokens]"
+set xlabel xname
 set ylabel "peak workspace beside Q, K, V, O [bytes]"
 set xrange [n0/1.1:n1*1.1]
 set yrange [y0:y1]

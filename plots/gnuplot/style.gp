@@ -10,7 +10,8 @@
 #             `params` ("-": none), and their names in the key
 #   colours, shapes           a word a curve: "#0072b2", a point type
 #   n0, n1    shortest and longest length;  length  (pareto) the length
-#   t0, t1    (pareto) shortest and longest time in ms
+#   xname, tname, tscale      names of the axes of length and time; ns of its unit, inverted
+#   t0, t1    (pareto) shortest and longest time in that unit
 #   y0, y1    limits of the values; broken: 1 if most lies above y0 and the exact
 #             variants between z0 and z1, far below
 #   yticks, zticks, tticks    ticks of these, as in `set ytics`: (1, "10" 10)
@@ -38,7 +39,7 @@ mine(i) = strcol("variant") eq word(variants, i) \
 measured(x) = strcol("status") eq "ok"
 shape(i) = int(word(shapes, i))
 rgb(i) = word(colours, i)
-ms(c) = column(c) * 1e-6
+t(c) = column(c) * tscale
 # The key, by hand: gnuplot's own drops or wraps what it thinks does not fit.
 step = 0.7 / (words(variants) > 24 ? words(variants) : 24)
 do for [i=1:words(variants)] {

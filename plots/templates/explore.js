@@ -4,9 +4,11 @@
   const data = JSON.parse($("data").textContent);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const axes = {
-    time: ["time of one forward pass [ms]", "ms"], memory: ["peak workspace beside Q, K, V, O [bytes]", "B"],
+    time: ["time of one forward pass [ms]", "ms"], state: ["kept between tokens [bytes]", "B"], memory: ["peak workspace beside Q, K, V, O [bytes]", "B"],
     error: ["relative error, ‖X − Y‖ / ‖Y‖ [1]", ""], accuracy: ["task accuracy [1]", ""],
   };
+  // A call is a forward pass, or the step of a token: then part() has words of its own.
+  const axis = (quantity) => part().axes[quantity] || axes[quantity];
   const part = () => data.groups[$("chart-group") ? Number($("chart-group").value) : 0];
   const chosen = { pareto: ["time", "error"], "memory-pareto": ["memory", "error"] };  // x and y of the charts of one length
   const hidden = new Set();
@@ -22,7 +24,7 @@
       array: at.map((i) => s.high[i] - s.time[i]), arrayminus: at.map((i) => s.time[i] - s.low[i]) } : undefined;
   }
   function curves(quantity) {
-    const [, unit] = axes[quantity];
+    const [, unit] = axis(quantity);
     return part().series.filter((s) => !hidden.has(s.family) && s[quantity].some((v) => v !== null)).map((s) => {
       const at = s.n.map((_, i) => i).filter((i) => s[quantity][i] !== null);
       const more = quantity === "time" ? at.map((i) => (s.low[i] === null ? "" : ` [${s.low[i]}, ${s.high[i]}]`)) : at.map(() => "");
@@ -35,7 +37,7 @@
       const i = s.n.indexOf(n);
       if (i < 0 || s.error[i] === null || s[x][i] === null) return [];
       return [{ ...base(s), mode: "markers+text", x: [s[x][i]], y: [s.error[i]], text: [s.name], textposition: "top center",
-        error_x: x === "time" ? bars(s, [i]) : undefined, hovertemplate: `%{x:.4g} ${axes[x][1]}, error %{y:.3g}` }];
+        error_x: x === "time" ? bars(s, [i]) : undefined, hovertemplate: `%{x:.4g} ${axis(x)[1]}, error %{y:.3g}` }];
     });
   }
   function level(name, points, dash) {
@@ -56,8 +58,8 @@
     Plotly.react("chart", traces, {
       paper_bgcolor: colour("paper"), plot_bgcolor: colour("paper"), font: { color: colour("ink"), family: "system-ui, sans-serif", size: 13 },
       margin: { l: 70, r: 15, t: 40, b: 55 }, hovermode: "closest",
-      xaxis: { ...grid, type, title: { text: pareto ? axes[across][0] : "sequence length n [tokens]" }, ...(pareto ? {} : { tickvals: lengths, ticktext: lengths.map(String) }) },
-      yaxis: { ...grid, type: up === "accuracy" ? "linear" : type, title: { text: axes[up][0] }, rangemode: "tozero" },
+      xaxis: { ...grid, type, title: { text: pareto ? axis(across)[0] : part().length }, ...(pareto ? {} : { tickvals: lengths, ticktext: lengths.map(String) }) },
+      yaxis: { ...grid, type: up === "accuracy" ? "linear" : type, title: { text: axis(up)[0] }, rangemode: "tozero" },
       legend: narrow ? { orientation: "h", y: -0.2, groupclick: "toggleitem" } : { groupclick: "toggleitem", tracegroupgap: 4 },
     }, { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
       toImageButtonOptions: { format: "svg", filename: `attnbench-${quantity}` } });

@@ -102,8 +102,8 @@ def _label(row):
 
 COLUMNS = ["d", "causal", "threads", "dtype", "input", "n", "variant", "params", "impl", "definition",
            "status", "time_ns", "time_lo_ns", "time_hi_ns", "over_flash", "over_flash_lo", "over_flash_hi",
-           "over_ours", "over_ours_lo", "over_ours_hi", "memory_bytes", "err_impl", "err_exact", "rounds",
-           "flags", "message"]
+           "over_ours", "over_ours_lo", "over_ours_hi", "roof_share", "memory_bytes", "err_impl", "err_exact",
+           "rounds", "flags", "message"]
 
 
 def write_csv(lines, path):
@@ -118,7 +118,7 @@ def write_csv(lines, path):
                         d, int(causal), threads, dtype, data, n, row["variant"], row["params"], row["impl"],
                         line.base, row["status"], row["time_median_ns"], row["time_ci95_lo_ns"],
                         row["time_ci95_hi_ns"], *_three(line.to_flash), *_three(line.to_ours),
-                        row["rss_delta_bytes"], row["err_impl_rel_fro"], row["err_exact_rel_fro"],
+                        row.get("roof_share", math.nan), row["rss_delta_bytes"], row["err_impl_rel_fro"], row["err_exact_rel_fro"],
                         row["rounds"], row["flags"], row["message"])])
 
 
@@ -136,7 +136,8 @@ def as_markdown(run, lines):
     words = ["# Our variants beside other programs", "",
              f"Run `{run.info.get('run_id', run.path.name)}`, {machine.cpu(run.info) or 'machine not recorded'}. "
              f"Numbers are time over the time of attnbench's `{BASE}` on the same shape, round by round, with the "
-             "95 % interval; below 1 is faster. *own* is the same against our variant of the same definition. Memory is "
+             "95 % interval; below 1 is faster. *own* is the same against our variant of the same definition, *of peak* "
+             "the share of the machine's ceiling that the work of the definition comes to, at the last length. Memory is "
              "the growth of the process in one call, as the kernel counts it, for all rows alike; `err impl` is the "
              "distance from our definition.", ""]
     for (d, causal, threads, dtype, data), shapes in lines.items():
@@ -145,8 +146,8 @@ def as_markdown(run, lines):
                   + ("" if dtype == "f32" else f", {dtype}") + f", {data}", ""]
         lengths = sorted(shapes)
         words += ["| variant | program | " + " | ".join(f"n = {n}" for n in lengths)
-                  + f" | own, n = {lengths[-1]} | memory | err impl | err exact |",
-                  "|---|---|" + "---|" * (len(lengths) + 4)]
+                  + f" | own, n = {lengths[-1]} | of peak | memory | err impl | err exact |",
+                  "|---|---|" + "---|" * (len(lengths) + 5)]
         for name in dict.fromkeys(line.label for n in lengths for line in shapes[n]):
             words.append(_markdown_row(name, lengths, shapes))
         words.append("")
@@ -167,11 +168,16 @@ def _markdown_row(name, lengths, shapes):
         else:
             cells.append(str(line.to_flash) if line.to_flash else "")
     memory = last.row["rss_delta_bytes"] if last else math.nan
-    tail = [str(last.to_ours) if last and last.to_ours else "",
+    tail = [str(last.to_ours) if last and last.to_ours else "", _share(last),
             bytes_text(memory) if memory == memory else "",
             _error(last, "err_impl_rel_fro"), _error(last, "err_exact_rel_fro")]
     status = " (inaccurate)" if last and last.row["status"] == "inaccurate" else ""
     return "| " + " | ".join([f"`{name}`{status}", some.row["impl"], *cells, *tail]) + " |"
+
+
+def _share(line):
+    value = line.row.get("roof_share", math.nan) if line else math.nan
+    return f"{value:.0%}" if value == value else ""
 
 
 def _error(line, column):
@@ -182,7 +188,7 @@ def _error(line, column):
 # --- in words ------------------------------------------------------------------------------------
 
 def verdicts(lines):
-    """[(what, n, verdict, text)]: is our flash as fast as every exact peer, and each of our variants as fast
+    """[(ours, shape, n, ratio, rival, our share of the ceiling)]: is our flash as fast as every exact peer, and each of our variants as fast
     as the other programs' of the same definition? The verdict is on ours."""
     out = []
     for key, shapes in lines.items():
@@ -198,8 +204,12 @@ def verdicts(lines):
                         rivals.setdefault(BASE if exact else line.base, []).append((ratio, line))
             for ours, found in rivals.items():
                 ratio, line = min(found, key=lambda f: f[0].value)
-                out.append((ours, where, n, ratio, line))
+                out.append((ours, where, n, ratio, line, _share(_own(cells, ours))))
     return out
+
+
+def _own(cells, variant):
+    return next((line for line in cells if line.ok and line.row["variant"] == variant), None)
 
 
 def in_words(lines):
@@ -209,15 +219,16 @@ def in_words(lines):
     for ours in dict.fromkeys(v[0] for v in found):
         mine = [v for v in found if v[0] == ours]
         counts = {}
-        for *_, ratio, _ in mine:
+        for *_, ratio, _, _ in mine:
             counts[ratio.verdict()] = counts.get(ratio.verdict(), 0) + 1
         worst = min(mine, key=lambda v: v[3].value)
         words.append(f"{ours}: against the fastest other program, faster {counts.get(FASTER, 0)}, same "
                      f"{counts.get(SAME, 0)}, slower {counts.get(SLOWER, 0)}, undecided "
                      f"{len(mine) - sum(counts.get(v, 0) for v in (FASTER, SAME, SLOWER))} of {len(mine)} shapes; "
-                     f"{number(worst[3].value)}x at the least ({worst[4].label}, {worst[1]}, n {worst[2]})")
+                     f"{number(worst[3].value)}x at the least ({worst[4].label}, {worst[1]}, n {worst[2]}"
+                     + (f"; ours is at {worst[5]} of the ceiling there)" if worst[5] else ")"))
         words += [f"  slower: {where}, n {n}: {line.label} takes {ratio}x our time"
-                  for _, where, n, ratio, line in mine if ratio.verdict() == SLOWER]
+                  for _, where, n, ratio, line, _ in mine if ratio.verdict() == SLOWER]
     return "\n".join(words)
 
 
@@ -233,23 +244,27 @@ def draw(lines, exact, cpu, columns=2):
     cols = sorted({k[1:3] for k in keys}, key=lambda c: (c[1], c[0]))
     size = style.SIZES[columns]
     engines, names = _legend(lines, exact)
-    legend = 0.16 * (len(names) // 4 + 2)
+    legend = 0.17 * math.ceil(len(names) / 4) + 0.05
     figure = Figure(figsize=(size["width"], 1.75 * len(rows) + 0.75 + legend), dpi=72)
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(cols), sharex=True, sharey=True, squeeze=False)
     height = figure.get_figheight()
     figure.subplots_adjust(left=0.075, right=0.99, top=1 - 0.55 / height, bottom=(legend + 0.36) / height,
                            wspace=0.06, hspace=0.12)
-    lengths = sorted({n for k in keys for n in lines[k]})
+    points = [p for k in keys for curve in _curves(lines[k], exact).values() for p in curve]
+    lengths = sorted({n for n, _ in points})
     for i, row in enumerate(rows):
         for j, col in enumerate(cols):
             key = (row[0], *col, *row[1:])
-            _panel(axes[i][j], _curves(lines.get(key, {}), exact), engines, names, lengths, size)
+            _panel(axes[i][j], _curves(lines.get(key, {}), exact), engines, names, size)
             if i == 0:
                 form = "causal" if col[0] else "bidirectional"
                 axes[i][j].set_title(f"{form}, {col[1]} thread{'s' if col[1] > 1 else ''}", size=size["text"])
         what = "time over flash" if exact else "time over ours"
         axes[i][0].set_ylabel(f"{what}, d = {row[0]}", size=size["text"])
+    _limits(axes[0][0], points)
+    for ax in axes.flat:
+        _ticks(ax, lengths, size)
     title = ("Exact attention: time relative to attnbench's flash" if exact
              else "Time relative to attnbench's variant of the same definition")
     figure.text(0.01, 1 - 0.06 / height, title, size=size["title"], weight="bold", va="top")
@@ -296,7 +311,29 @@ def _legend(lines, exact):
     return {"": style.INK, **{e: COLOURS[i % len(COLOURS)] for i, e in enumerate(engines)}}, names
 
 
-def _panel(ax, curves, engines, names, lengths, size):
+def _limits(ax, points):
+    """Of all panels, which share them: all ratios with their intervals, and 1."""
+    values = [v for _, r in points for v in (r.value, r.low, r.high) if v == v] + [1]
+    ax.set_xlim(min(n for n, _ in points) / 1.2, max(n for n, _ in points) * 1.2)
+    ax.set_ylim(min(values) / 1.25, max(values) * 1.25)
+
+
+def _ticks(ax, lengths, size):
+    """Lengths as far as they do not overlap: all up to five, else every other from the last."""
+    shown = lengths if len(lengths) <= 5 else lengths[::-1][::2][::-1]
+    ax.xaxis.set_major_locator(FixedLocator(shown))
+    ax.xaxis.set_major_formatter(FixedFormatter([str(n) for n in shown]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    low, high = ax.get_ylim()
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low <= t <= high]
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_major_formatter(FixedFormatter([f"{t:g}" for t in ticks]))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.tick_params(labelsize=size["text"] - 0.6)
+    ax.grid(True)
+
+
+def _panel(ax, curves, engines, names, size):
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.axhline(1, color=style.INK, linewidth=0.8)
@@ -308,16 +345,6 @@ def _panel(ax, curves, engines, names, lengths, size):
         ax.errorbar(xs, ys, yerr=[np.maximum(low, 0), np.maximum(high, 0)], color=engines[engine],
                     marker=style.MARKERS[place], markersize=size["mark"], linewidth=size["line"],
                     elinewidth=0.6, capsize=1.2, markeredgecolor=style.PAPER, markeredgewidth=0.3)
-    ax.xaxis.set_major_locator(FixedLocator(lengths))
-    ax.xaxis.set_major_formatter(FixedFormatter([str(n) for n in lengths]))
-    ax.xaxis.set_minor_locator(NullLocator())
-    low, high = ax.get_ylim()
-    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if low <= t <= high]
-    ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.yaxis.set_major_formatter(FixedFormatter([f"{t:g}" for t in ticks]))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.tick_params(labelsize=size["text"] - 0.6)
-    ax.grid(True)
 
 
 def write(run, folder):

@@ -73,7 +73,7 @@ def test_markdown(made):
     assert text.count("## d = ") == 2 and "## d = 128, bidirectional, 1 thread, gauss:sigma=1" in text
     lines = text.splitlines()
     heads = [line for line in lines if line.startswith("| variant")]
-    assert len(heads) == 2 and "n = 256 | n = 512 | n = 1024 | own, n = 1024" in heads[0]
+    assert len(heads) == 2 and "n = 256 | n = 512 | n = 1024 | own, n = 1024 | of peak" in heads[0]
     table = [line for line in lines if line.startswith("| `")]
     assert len(table) == 2 * len(VARIANTS) and len({line.count("|") for line in table + heads}) == 1
     eager = next(line for line in table if "torch/eager" in line)

@@ -385,6 +385,9 @@ def test_python_verbs_need_the_environment(tmp_path):
     program = tmp_path / "attnbench"
     shutil.copy(PROGRAM, program)
     done = subprocess.run([program, "report", "D"], capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 3 and "pip install -r" in done.stderr  # installed: there is no Makefile
+    (tmp_path / "Makefile").touch()
+    done = subprocess.run([program, "report", "D"], capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 3 and "make deps" in done.stderr
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)

@@ -66,7 +66,7 @@ static int run_python(char **argv)
 		else
 			fail(error, "the Python environment is missing: python3 -m venv %.250s/.venv && "
 			            "%.250s/.venv/bin/pip install -r %.250s/plots/requirements.txt", root, root, root);
-		return complain(CODE_ENVIRONMENT, "%s", error);
+		return complain(CODE_ENVIRONMENT, error);
 	}
 	snprintf(path, sizeof path, "%s%s%s", root, before && *before ? ":" : "", before ? before : "");
 	setenv("PYTHONPATH", path, 1);
@@ -83,7 +83,7 @@ static int run_python(char **argv)
 	execv(python, args);
 	free(args);
 	fail(error, "cannot start %.900s: %s", python, strerror(errno));
-	return complain(CODE_ENVIRONMENT, "%s", error);
+	return complain(CODE_ENVIRONMENT, error);
 }
 
 /* Options, sweep file, plug-ins: all that verbs of C share. */

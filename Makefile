@@ -19,6 +19,8 @@ ifndef GROWTH
 GROWTH := results/$(shell date -u +%Y%m%dT%H%M%SZ)-complexity
 endif
 DEST    = $(DESTDIR)$(PREFIX)
+# Of builds within a target, unless make was given a number.
+JOBS    = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 2))
 
 PKGS   := openblas hwloc jansson inih
 ARCH   := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
@@ -78,7 +80,7 @@ $(VENV)/.stamp: plots/requirements.txt
 	@touch $@
 
 report: deps                      ## the default sweep: CSV, figures and report.html
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench run $(SWEEP) --out $(OUT) || test $$? = 1
 	@./attnbench report $(OUT) --formats pdf,svg,png
 
@@ -86,7 +88,7 @@ figures: $(VENV)/.stamp           ## the figures of README.md again, from result
 	@$(VENV)/bin/python -m plots figures results/sample --flat --formats svg --only time,memory,error,pareto
 
 test: deps                        ## all tests
-	@$(MAKE) --no-print-directory all tests
+	@$(MAKE) $(JOBS) --no-print-directory all tests
 	@tests/run.sh $(BUILD)/tests $(VENV)/bin/python
 
 tests: $(TESTS)
@@ -99,12 +101,12 @@ check: deps                       ## what CI runs beside the tests: both compile
 	@VENV=$(VENV) tests/check.sh
 
 bench: deps                       ## the kernels against the machine's ceilings, and patterns against flash
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench run harness/sweeps/kernels.ini --out $(BENCH) || test $$? = 1
 	@$(VENV)/bin/python -m plots.kernels $(BENCH)
 
 complexity: deps                  ## does time grow as the declared costs and operations do?
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench run harness/sweeps/complexity.ini --out $(GROWTH) || test $$? = 1
 	@./attnbench list --format csv >$(GROWTH)/variants.csv
 	@$(VENV)/bin/python -m plots.complexity $(GROWTH)
@@ -149,22 +151,22 @@ peers-fast-transformers: harness/peers/fast-transformers/requirements.txt peers-
 			--disable-pip-version-check --no-build-isolation --no-deps -r $< && \
 		cp $< .venv-peers-torch/fast-transformers.txt; }
 
-peers-report: peers               ## our variants beside all engines: figure and table
-	@$(MAKE) --no-print-directory deps all
+peers-report: deps peers               ## our variants beside all engines: figure and table
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench run $(PEERS_SWEEP) --out $(PEERS_OUT) || test $$? = 1
 	@./attnbench peers $(PEERS_OUT)
 
 # They make their own load, and want a machine without any other.
 bench-aa: deps                    ## one kernel under two names: how often is a verdict false? four minutes
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench selftest --aa
 
 bench-coverage: deps              ## how often does an interval hold the long-run median? five minutes
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench selftest --coverage
 
 bench-harness: deps               ## what the harness costs: a sweep of some 500 quick cells, six minutes
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench selftest
 	@rm -rf $(COST_OUT)
 	@./attnbench run --variant all --n 512..4096:x1.4142 --d 32,64 --profile quick --quiet --format csv \
@@ -176,11 +178,11 @@ fuzz: deps                        ## hostile files: FUZZ_SECONDS (60) for each p
 	@tests/fuzz.sh build/fuzz $(or $(FUZZ_SECONDS),60)
 
 kills: deps                       ## KILLS (200) random kills, resumed, compared with a run that was left alone
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@KILLS=$(or $(KILLS),200) $(VENV)/bin/python -m pytest -q -p no:cacheprovider -m slow -k kill_at_any_moment tests/test_faults.py
 
 asan:                             ## all C tests under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory MODE=asan all tests
+	@$(MAKE) $(JOBS) --no-print-directory MODE=asan all tests
 	@tests/run.sh build/$(notdir $(CC))-asan/tests
 
 format:                           ## lay out C as .clang-format says

@@ -25,7 +25,7 @@ have() {
 }
 
 build() {
-	make -s CI=1 CC="$1" BUILD="build/$1-check" all tests
+	make -s -j2 CI=1 CC="$1" BUILD="build/$1-check" all tests
 }
 
 # The kernel tests for another CPU; BLAS is a plain loop there, cmocka a shim.

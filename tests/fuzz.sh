@@ -11,7 +11,7 @@ if ! command -v clang >/dev/null; then
 	echo "fuzz: needs clang" >&2
 	exit 1
 fi
-make -s CC=clang MODE=fuzz fuzzers || exit 1
+make -s -j2 CC=clang MODE=fuzz fuzzers || exit 1
 for target in build/clang-fuzz/tests/fuzz_*; do
 	[ -x "$target" ] && [ -f "$target" ] || continue
 	case $target in *.o | *.d) continue ;; esac

@@ -95,7 +95,7 @@ static void cluster(struct clustering *c, const struct attn_call *call, bool sph
 	c->shared = head_alloc(kmeans_shared_bytes(CENTRES, D, POINTS, 1));
 	c->scratch = head_alloc(kmeans_scratch_bytes(CENTRES, D));
 	c->km = (struct kmeans){ .call = call, .count = CENTRES, .d = D, .iterations = iterations,
-		                 .spherical = spherical, .set = { { c->x, D, POINTS, c->member } } };
+		                 .spherical = spherical, .set = { { .x = c->x, .ldx = D, .n = POINTS, .member = c->member } } };
 	kmeans_init(&c->km, 1, c->shared, c->scratch);
 	kmeans_run(&c->km, &alone, first);
 }

@@ -59,7 +59,7 @@ FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz_*.c))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests fuzzers check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench complexity catalogue asan format tidy clean install uninstall
+.PHONY: all help deps test tests fuzzers test-slow check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench complexity catalogue asan format tidy clean install uninstall
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -173,6 +173,10 @@ bench-harness: deps               ## what the harness costs: a sweep of some 500
 		--out $(COST_OUT) >/dev/null || test $$? = 1
 	@$(PYTHON) -c 'import json, sys; t = json.load(open(sys.argv[1]))["timing"]; print("%.0f %% of %.0f s in calls" \
 		% (100 * t["session_calls_s"] / t["session_wall_s"], t["session_wall_s"]))' $(COST_OUT)/run.json
+
+test-slow: deps                   ## what takes long: fits by many draws, every file fault, 40 random kills
+	@$(MAKE) $(JOBS) --no-print-directory all tests
+	@$(VENV)/bin/python -m pytest -q -p no:cacheprovider -n 2 -m slow tests
 
 fuzz: deps                        ## hostile files: FUZZ_SECONDS (60) for each parser, from tests/corpus
 	@tests/fuzz.sh build/fuzz $(or $(FUZZ_SECONDS),60)

@@ -4,7 +4,7 @@ import pytest
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: many draws; run by `make check` with -m slow")
+    config.addinivalue_line("markers", "slow: many draws; run by `make test-slow`")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -283,7 +283,8 @@ def test_figures_of_the_readme_are_those_of_the_sample(tmp_path):
                     "time,memory,error,pareto", "--out", tmp_path], cwd=ROOT, check=True, capture_output=True)
     committed = {p.name: p.read_bytes() for p in (ROOT / "results" / "sample").glob("*.svg")}
     made = {p.name: p.read_bytes() for p in tmp_path.glob("*.svg")}
-    assert committed and all(made.get(name) == text for name, text in committed.items())
+    # Figures of other sweeps lie beside them.
+    assert "time.svg" in made and [n for n, text in made.items() if committed.get(n) != text] == []
 
 
 def test_files_of_all_formats(analysis, tmp_path):

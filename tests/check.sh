@@ -41,20 +41,7 @@ cross_kernels() {
 		qemu-aarch64 $out/test_kern
 }
 
-# What fuzzing has found worth keeping, again.
-corpora() {
-	mkdir -p build/fuzz
-	for target in npy safetensors; do
-		clang -g -O1 -std=c17 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all tests/fuzz_$target.c \
-			datasets/$target.c datasets/tensor.c -ljansson -o build/fuzz/$target &&
-			build/fuzz/$target -runs=0 tests/corpus/$target || return 1
-	done
-}
-
 check layers tests/check_layers.sh
-if have clang; then
-	check "fuzzing corpora of tensors" corpora
-fi
 for cc in gcc clang; do
 	if have $cc; then
 		check "$cc builds without a warning" build $cc
@@ -66,7 +53,7 @@ for cc in gcc clang; do
 	fi
 done
 check "address and undefined-behaviour sanitizers" make -s asan
-if have clang; then
+if have clang; then # begins with tests/corpus, all of it
 	check "hostile files, 10 s each (make fuzz: 60 s)" tests/fuzz.sh build/fuzz 10
 fi
 if have qemu-aarch64 && have aarch64-linux-gnu-gcc; then

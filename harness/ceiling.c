@@ -3,6 +3,7 @@
  * Measuring ceilings, and the verb that prints them. */
 #include "ceiling.h"
 
+#include "arena.h"
 #include "ask.h"
 #include "clock.h"
 #include "cross.h"
@@ -19,15 +20,17 @@
 /* Each number is the best of TRIALS tries, a whole turn of all numbers apart: a
  * neighbour that is busy for a while lowers one of them, not all. */
 enum { TRIALS = 5, REPEATS = 4, SGEMM_SIDE = 512, EXP_FLOATS = 4096 };
+enum { LEAST_PART = 1 << 20, PAGE = 4096 / sizeof(float) }; /* floats */
 
 const char *const ceiling_level_names[] = { "l1", "l2", "l3", "dram", NULL };
 
-/* One timed section of a team. */
+/* One timed section of a team: `rounds` rounds over `part` floats, and the next time over those
+ * that follow. A part is the whole working set unless a turn is too short for that. */
 struct section {
 	const struct kern *kern;
 	enum attn_ceiling what;
 	float **x; /* of each rank */
-	size_t floats, rounds;
+	size_t floats, rounds, part, at;
 	int64_t begin, end;
 	double work; /* of one rank */
 	double best; /* rate so far */
@@ -40,7 +43,7 @@ static void run_section(void *arg, struct attn_team *me)
 	attn_barrier(me);
 	if (me->rank == 0)
 		s->begin = clock_now_ns();
-	double work = attn_ceiling(s->kern, s->what, s->x[me->rank], s->floats, s->rounds);
+	double work = attn_ceiling(s->kern, s->what, s->x[me->rank] + s->at, s->part, s->rounds);
 	attn_barrier(me);
 	if (me->rank == 0) {
 		s->end = clock_now_ns();
@@ -48,54 +51,73 @@ static void run_section(void *arg, struct attn_team *me)
 	}
 }
 
-/* As many turns as take a slice of the time. */
+static double time_section(struct team *team, struct section *s)
+{
+	team_run(team, TEAM_FAST, run_section, s);
+	s->at = s->at + 2 * s->part <= s->floats ? s->at + s->part : 0;
+	return (double)(s->end - s->begin);
+}
+
+/* What takes a slice of the time: part of a large working set, or rounds of a small one. */
 static void choose_rounds(struct team *team, struct section *s, double seconds)
 {
-	double slice = seconds * 1e9 / (TRIALS * REPEATS + 1);
+	double slice = seconds * 1e9 / (TRIALS * REPEATS + 1), took;
 
-	for (s->rounds = 1;; s->rounds *= 2) {
-		team_run(team, TEAM_FAST, run_section, s);
-		double took = (double)(s->end - s->begin);
-		if (took >= slice / 4) {
-			s->rounds = (size_t)((double)s->rounds * slice / took) + 1;
-			return;
-		}
+	s->rounds = 1;
+	s->part = s->floats < LEAST_PART ? s->floats : LEAST_PART;
+	while ((took = time_section(team, s)) < slice / 4) {
+		if (s->part == s->floats)
+			s->rounds *= 2;
+		else
+			s->part = 2 * s->part < s->floats ? 2 * s->part : s->floats;
 	}
+	if (s->part == s->floats)
+		s->rounds = (size_t)((double)s->rounds * slice / took) + 1;
 }
 
 /* Work a nanosecond of all ranks: 1e9 a second. */
 static void try_section(struct team *team, struct section *s)
 {
 	for (int r = 0; r < REPEATS; r++) {
-		team_run(team, TEAM_FAST, run_section, s);
-		s->best = fmax(s->best, s->work * (double)team_size(team) / (double)(s->end - s->begin));
+		double took = time_section(team, s);
+		s->best = fmax(s->best, s->work * (double)team_size(team) / took);
 	}
 }
 
-/* Touched by the thread that uses it, so that it lies in its memory. */
+/* A write a page by the thread that uses it, so that it lies in its memory. What BLAS
+ * multiplies is no zeros. */
 struct touching {
 	float **x;
-	size_t floats;
+	size_t floats, square;
 };
 
 static void touch(void *arg, struct attn_team *me)
 {
 	const struct touching *t = arg;
+	float *x = t->x[me->rank];
 
-	for (size_t i = 0; i < t->floats; i++)
-		t->x[me->rank][i] = 1.0f / (float)(1 + i % 7);
+	for (size_t i = 0; i < t->floats; i += PAGE)
+		x[i] = 1;
+	for (size_t i = 0; i < t->square; i++)
+		x[i] = 1.0f / (float)(1 + i % 7);
 }
 
 /* Half of a private cache; of the shared last one, its share of a third; four
- * times that for memory, all threads together. */
-static void working_sets(const struct topo_info *topo, size_t threads, size_t bytes[LEVELS])
+ * times that for memory, all threads together. 0, not measured:
+ * too much to be read twice in so little time, and long before that to be had from a
+ * hypervisor. */
+static void working_sets(const struct topo_info *topo, size_t threads, double seconds, size_t bytes[LEVELS])
 {
+	static const double TWICE = 10e9; /* bytes a second */
 	size_t llc = topo->llc_bytes ? topo->llc_bytes : (size_t)32 << 20;
 
 	bytes[LEVEL_L1] = topo->l1d_bytes / 2;
 	bytes[LEVEL_L2] = topo->l2_bytes / 2;
 	bytes[LEVEL_L3] = topo->l3_bytes / 3 / threads;
 	bytes[LEVEL_DRAM] = 4 * llc / threads;
+	for (size_t level = LEVEL_L3; level < LEVELS; level++)
+		if ((double)bytes[level] > seconds * TWICE)
+			bytes[level] = 0;
 }
 
 static void measure_sections(struct team *team, const struct kern *kern, float **x, size_t square,
@@ -139,23 +161,25 @@ static void measure_sections(struct team *team, const struct kern *kern, float *
 bool ceilings_measure(struct team *team, const struct kern *kern, const struct topo_info *topo,
                       double seconds, struct ceilings *out)
 {
-	size_t threads = team_size(team);
+	size_t threads = team_size(team), square = (size_t)3 * SGEMM_SIDE * SGEMM_SIDE, most = square * sizeof(float);
 	float *x[TEAM_MAX] = { NULL };
-	bool ok = true;
+	struct arena arena;
 
 	*out = (struct ceilings){ .threads = (unsigned)threads };
-	working_sets(topo, threads, out->level_bytes);
-	size_t most = out->level_bytes[LEVEL_DRAM], square = sizeof(float) * 3 * SGEMM_SIDE * SGEMM_SIDE;
-	most = (most > square ? most : square) / ATTN_ALIGN * ATTN_ALIGN;
+	working_sets(topo, threads, seconds, out->level_bytes);
+	for (size_t level = 0; level < LEVELS; level++)
+		most = out->level_bytes[level] > most ? out->level_bytes[level] : most;
+	bool ok = arena_create(&arena, threads * arena_room(most));
+	if (ok)
+		arena_huge_pages(&arena);
 	for (size_t r = 0; r < threads; r++)
-		ok = (x[r] = aligned_alloc(ATTN_ALIGN, most)) && ok;
+		ok = ok && (x[r] = arena_alloc(&arena, "ceilings", most));
 	if (ok) {
-		struct touching t = { x, most / sizeof(float) };
+		struct touching t = { x, most / sizeof(float), square };
 		team_run(team, TEAM_FAST, touch, &t);
-		measure_sections(team, kern, x, square / sizeof(float), seconds, out);
+		measure_sections(team, kern, x, square, seconds, out);
 	}
-	for (size_t r = 0; r < threads; r++)
-		free(x[r]);
+	arena_destroy(&arena);
 	return ok;
 }
 

@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define ATTN_ABI 2u        /* changes whenever a struct below changes */
+#define ATTN_ABI 3u        /* changes whenever a struct below changes */
 #define ATTN_MAX_PARAMS 12 /* parameters of one variant */
 #define ATTN_ALIGN 64      /* alignment in bytes of state, shared and scratch */
 
@@ -103,13 +103,26 @@ static inline const float *attn_aux_find(const struct attn_aux *aux, const char 
 	return NULL;
 }
 
+enum attn_phase { ATTN_ATTENDS, ATTN_SELECTS, ATTN_PHASES };
+
 /* Counted at run time by variants whose work depends on the data; each rank
  * adds to its own. */
 struct attn_stats {
 	double pairs;          /* pairs that entered the result */
 	double flops_executed; /* as attn_plan.flops_executed */
 	double clamped_rows;   /* rows whose denominator was not positive */
+	/* Told that the rank goes over to another phase, so that the caller can time
+	 * them; NULL: it does not. A call begins by attending. */
+	void (*phase)(struct attn_stats *, enum attn_phase);
 };
+
+/* Of variants that choose keys by the data (ATTN_CHOOSES): hashes, clusters, gates and
+ * top-k are selection, copies of what was chosen are not. */
+static inline void attn_phase(struct attn_stats *stats, enum attn_phase phase)
+{
+	if (stats && stats->phase)
+		stats->phase(stats, phase);
+}
 
 /* One head. Every rank of a team gets the same call but for scratch, stats. */
 struct attn_call {
@@ -227,6 +240,7 @@ enum attn_flags {
 	ATTN_BF16_OK = 1 << 17,      /* reads and writes bf16 itself */
 	ATTN_F16_OK = 1 << 18,       /* reads and writes f16 itself */
 	ATTN_EMULATED = 1 << 19,     /* a study of roundings, slow: not among `all` */
+	ATTN_CHOOSES = 1 << 20,      /* chooses keys by the data, and tells by attn_phase() */
 };
 
 struct attn_variant {

@@ -33,7 +33,7 @@ static struct attn_decode_call call_of(const struct layer *l, size_t u, struct a
 		.ldo = c->d_v,
 		.shared = l->shared[shared],
 		.scratch = l->scratch[rank],
-		.stats = l->stats ? &l->stats[rank] : NULL,
+		.stats = l->stats[rank],
 	};
 }
 

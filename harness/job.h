@@ -70,6 +70,7 @@ struct outcome {
 	uint64_t calls;
 	int64_t first_call_ns, warm_ns, prepare_ns;
 	double overhead_ns; /* of a call that does nothing */
+	double selection_share; /* of a call's time; NAN: the variant does not choose keys */
 	struct round_evidence round;
 	int64_t prefill_ns;   /* decoding: to take up the tokens before the last */
 

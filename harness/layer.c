@@ -224,7 +224,7 @@ static void run_head(const struct layer *l, size_t g, size_t shared, struct attn
 		.ldo = c->d_v,
 		.shared = l->shared[shared],
 		.scratch = l->scratch[rank],
-		.stats = l->stats ? &l->stats[rank] : NULL,
+		.stats = l->stats[rank],
 	};
 	attn_forward(c->variant, &call, me);
 	size_t padding = rows_q(l, g) - shape.n_q;

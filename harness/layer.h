@@ -75,7 +75,7 @@ struct layer {
 	unsigned char *state;    /* plan.states x plan.state, or NULL */
 	unsigned char *past;     /* units x plan.past, or NULL */
 	void *shared[TEAM_MAX], *scratch[TEAM_MAX];
-	struct attn_stats *stats; /* one a rank, the caller's; or NULL */
+	struct attn_stats *stats[TEAM_MAX]; /* of each rank, the caller's; or NULL */
 };
 
 /* Capacity of the arena that layer_create() needs. */

@@ -236,6 +236,7 @@ static bool add_sample(struct result *r, const struct raw_row *row, char *error)
 			                .first_call = or_nan(row->first_call_ns),
 			                .prepare = or_nan(row->prepare_ns),
 			                .overhead = row->overhead_ns,
+			                .selection = row->selection_share,
 			                .prefill = or_nan(row->prefill_ns),
 			                .cal_before = or_nan(row->cal_before_ns),
 			                .cal_after = or_nan(row->cal_after_ns) };

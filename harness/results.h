@@ -23,7 +23,7 @@ struct round {
 	size_t first, n;   /* its samples in result.sample */
 	double value;      /* median of undisturbed samples, of all if too few */
 	bool disturbed;    /* too few were undisturbed */
-	double first_call, prepare, prefill, overhead;
+	double first_call, prepare, prefill, overhead, selection;
 	double cal_before, cal_after; /* NAN: not measured */
 	double span;       /* seconds that the samples took */
 };

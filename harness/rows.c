@@ -65,6 +65,7 @@ static void put_pass(const struct job *job, const struct outcome *out, struct ra
 		row->prepare_ns = known(out->prepare_ns);
 		row->warm_ns = known(out->warm_ns);
 		row->overhead_ns = out->overhead_ns;
+		row->selection_share = out->selection_share;
 		put_round(&out->round, row);
 		row->prefill_ns = known(out->prefill_ns);
 		break;

@@ -335,6 +335,7 @@ bool summarize(const struct result *r, double best_cal, struct summary *out)
 		row->first_call_median_ns = median_of_rounds(r, offsetof(struct round, first_call), work);
 		row->prepare_ns = median_of_rounds(r, offsetof(struct round, prepare), work);
 		row->overhead_ns = median_of_rounds(r, offsetof(struct round, overhead), work);
+		row->selection_share = median_of_rounds(r, offsetof(struct round, selection), work);
 		row->prefill_ns = median_of_rounds(r, offsetof(struct round, prefill), work);
 	}
 	put_work(r, row);

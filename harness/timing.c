@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "decode.h"
 #include "hash.h"
+#include "phases.h"
 #include "remote.h"
 #include "sensors.h"
 
@@ -205,6 +206,7 @@ bool pass_time(struct worker *w)
 	out->first_call_ns = result.first_call_ns;
 	out->warm_ns = result.warm_ns + result.calibrate_ns;
 	out->overhead_ns = w->remote ? NAN : overhead(&w->layer);
+	out->selection_share = w->remote ? NAN : phases_selection(&w->layer);
 	if (t.scrub)
 		munmap(t.scrub, t.scrub_bytes);
 	/* An engine may draw its random objects in each call. */

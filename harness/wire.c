@@ -62,7 +62,7 @@ void outcome_clear(struct outcome *out)
 	memset(out, 0, sizeof *out);
 	out->status = STATUS_FAILED;
 	out->life_ns = out->first_call_ns = out->warm_ns = out->prepare_ns = -1;
-	out->overhead_ns = (double)NAN;
+	out->overhead_ns = out->selection_share = (double)NAN;
 	round_evidence_clear(&out->round);
 	out->ws_model_bytes = out->ws_tracked_bytes = -1;
 	out->rss_base_bytes = out->rss_peak_bytes = -1;

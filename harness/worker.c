@@ -131,8 +131,12 @@ static bool warm_blas(struct worker *w)
 
 bool worker_count(struct worker *w)
 {
-	w->layer.stats = calloc(w->layer.cell.threads, sizeof *w->layer.stats);
-	return w->layer.stats || worker_end(w, STATUS_OOM, "no memory for the counters");
+	size_t threads = w->layer.cell.threads;
+	struct attn_stats *stats = calloc(threads, sizeof *stats);
+
+	for (size_t r = 0; stats && r < threads; r++)
+		w->layer.stats[r] = &stats[r];
+	return stats || worker_end(w, STATUS_OOM, "no memory for the counters");
 }
 
 void worker_counted(struct worker *w)
@@ -141,12 +145,13 @@ void worker_counted(struct worker *w)
 	struct attn_stats total = { 0 };
 
 	for (size_t r = 0; r < l->cell.threads; r++) {
-		total.pairs += l->stats[r].pairs;
-		total.flops_executed += l->stats[r].flops_executed;
-		total.clamped_rows += l->stats[r].clamped_rows;
+		total.pairs += l->stats[r]->pairs;
+		total.flops_executed += l->stats[r]->flops_executed;
+		total.clamped_rows += l->stats[r]->clamped_rows;
 	}
-	free(l->stats);
-	l->stats = NULL;
+	free(l->stats[0]);
+	for (size_t r = 0; r < l->cell.threads; r++)
+		l->stats[r] = NULL;
 	if (total.pairs > 0)
 		w->out->pairs_executed = total.pairs;
 	if (total.flops_executed > 0)

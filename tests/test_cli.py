@@ -246,6 +246,18 @@ def test_show(small):
     assert re.sub(r"\033\[\d*m", "", coloured) == shown.stdout
 
 
+def test_share_of_selection(tmp_path):
+    done = run(tmp_path / "run", "--variant", "flash,topk,lsh,nsa,moba,routing,clustered", "--n", 256, "--d", 16, "--causal",
+               "0,1", "--rounds", 1, "--samples", 1)
+    assert done.returncode == 0
+    for row in rows(tmp_path / "run" / "summary.csv"):
+        share = row["selection_share"]
+        if row["status"] == "unsupported" or row["variant"] == "flash":
+            assert share == ""
+        else:
+            assert 0 < float(share) < 1, row["variant"]
+
+
 def test_the_same_command_again_measures_nothing(small):
     out, _ = small
     before = (out / "raw.csv").read_bytes()

@@ -224,7 +224,8 @@ static void run_layer(size_t batch, size_t heads, unsigned threads, bool paralle
 
 	layer_prepare(&layer);
 	struct attn_stats stats[MANY] = { { 0 } };
-	layer.stats = stats;
+	for (size_t r = 0; r < MANY; r++)
+		layer.stats[r] = &stats[r];
 	for (size_t g = 0; g < total; g++)
 		*(float *)layer_q(&layer, g, 0) = (float)g;
 	uint64_t inputs = layer_hash_inputs(&layer);

@@ -194,7 +194,9 @@ static void attend_means(struct work *w, struct attn_team *team)
 		size_t rows = least(lanes, w->km.count - w->u0);
 		tile_load(t, w->km.rounded + w->u0 * (d + 1), d + 1, rows);
 		if (improved) {
+			attn_phase(c->stats, ATTN_SELECTS);
 			choose_keys(w, rows, longest, lse);
+			attn_phase(c->stats, ATTN_ATTENDS);
 			tile_bits(t, c->k, c->ldk, c->v, c->ldv, s->n_k, w->bits, NULL);
 		} else {
 			tile_keys(t, c->k, c->ldk, c->v, c->ldv, s->n_k, NULL);
@@ -250,9 +252,11 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	w.km = (struct kmeans){ .call = c, .count = groups(s, c->arg), .d = s->d,
 		                .iterations = (size_t)c->arg[ITERS] };
 	lay_out(&w, c, s, c->arg, team->size, &shared, &scratch);
+	attn_phase(c->stats, ATTN_SELECTS);
 	kmeans_run(&w.km, team, c->state);
 	if (team->rank == 0)
 		bucket_sort(w.km.set[0].member, s->n_q, 1, w.km.count, w.start, w.order);
+	attn_phase(c->stats, ATTN_ATTENDS);
 	attend_means(&w, team);
 	attn_barrier(team);
 	for (size_t group = team->rank; group < w.km.count; group += team->size)
@@ -272,7 +276,7 @@ const struct attn_variant attn_clustered = {
 	           "farther from softmax, in the sum of absolute weights of a row. k-means in each call "
 	           "costs more than attention.",
 	.flags = ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |
-	         ATTN_KPERM | ATTN_KSHIFT | ATTN_RANDOM | ATTN_LOGITS,
+	         ATTN_KPERM | ATTN_KSHIFT | ATTN_RANDOM | ATTN_LOGITS | ATTN_CHOOSES,
 	.impl_bound = 2e-6f,
 	.limit = "topk_keys=n",
 	.cases = cases,

@@ -251,8 +251,10 @@ static void balanced_clusters(struct work *w, struct attn_team *team)
 	for (size_t u0 = team->rank * lanes; u0 < w->km.count; u0 += team->size * lanes) {
 		size_t rows = least(lanes, w->km.count - u0);
 		uint32_t *queries = w->order[0] + u0 * w_q;
+		attn_phase(c->stats, ATTN_SELECTS);
 		nearest_choose(&w->nearest, &w->km.set[0], w->inverse[0], u0, rows, w_q, queries);
 		nearest_choose(&w->nearest, &w->km.set[1], w->inverse[1], u0, rows, w_k, w->order[1]);
+		attn_phase(c->stats, ATTN_ATTENDS);
 		for (size_t r = 0; r < rows; r++) {
 			for (size_t i = 0; i < w_q; i++)
 				w->at[i] = (uint32_t)((u0 + r) * w_q + i);
@@ -293,6 +295,7 @@ static void ragged_clusters(struct work *w, struct attn_team *team)
 			bucket_sort(w->km.set[side].member, w->km.set[side].n, 1, w->km.count,
 			            w->start[side], w->order[side]);
 	attn_barrier(team);
+	attn_phase(w->call->stats, ATTN_ATTENDS);
 	for (size_t u = team->rank; u < w->km.count; u += team->size) {
 		const uint32_t *queries = w->order[0] + w->start[0][u], *keys = w->order[1] + w->start[1][u];
 		attend(w, queries, queries, w->start[0][u + 1] - w->start[0][u], keys,
@@ -322,6 +325,7 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	w.km = (struct kmeans){ .call = c, .count = clusters(s, c->arg), .d = s->d,
 		                .iterations = (size_t)c->arg[ITERS], .spherical = true };
 	lay_out(&w, c, s, c->arg, team->size, &shared, &scratch);
+	attn_phase(c->stats, ATTN_SELECTS);
 	if (c->arg[CENTROIDS] == KMEANS) {
 		kmeans_run(&w.km, team, c->state);
 	} else {
@@ -352,7 +356,7 @@ const struct attn_variant attn_routing = {
 	           "and their causal form lets later tokens decide who is seen. k-means in each call costs "
 	           "more than attention.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_NONNEG |
-	         ATTN_RANDOM | ATTN_LEAKS | ATTN_LOGITS,
+	         ATTN_RANDOM | ATTN_LEAKS | ATTN_LOGITS | ATTN_CHOOSES,
 	.impl_bound = 2e-6f,
 	.limit = "kc=1:w=n",
 	.cases = cases,

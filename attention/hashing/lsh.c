@@ -345,10 +345,12 @@ static void forward(const struct attn_call *call, struct attn_team *team)
 	shape.scale = (float)call->arg[SCALE];
 	scaled.shape = &shape;
 	struct work w = work_at(&scaled);
+	attn_phase(call->stats, ATTN_SELECTS);
 	hash_tokens(&w, team);
 	attn_barrier(team);
 	for (size_t round = team->rank; round < rounds; round += team->size)
 		sort_tokens(&w, round);
+	attn_phase(call->stats, ATTN_ATTENDS);
 	for (size_t round = 0; round < rounds; round++) {
 		attn_barrier(team);
 		w.chunk[0].id = w.chunk[1].id = SIZE_MAX;
@@ -387,7 +389,7 @@ const struct attn_variant attn_lsh = {
 	           "without the query's own key. Causal sets of keys move with later tokens. Without "
 	           "dedup it does not converge as rounds grow.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_PARALLEL | ATTN_ROWSUM | ATTN_NONNEG |
-	         ATTN_KSCALE | ATTN_RANDOM | ATTN_TIED | ATTN_LEAKS | ATTN_LSE,
+	         ATTN_KSCALE | ATTN_RANDOM | ATTN_TIED | ATTN_LEAKS | ATTN_LSE | ATTN_CHOOSES,
 	.impl_bound = 2e-6f,
 	.cases = cases,
 	.params = params,

@@ -85,7 +85,7 @@ extern "C" fn definition(c: &Definition) {
 
 const fn text(s: &'static CStr) -> *const c_char { s.as_ptr() }
 static RELU: Variant = Variant {
-    abi: 2, // then: name, family, title, paper, formula, complexity, target, summary
+    abi: 3, // then: name, family, title, paper, formula, complexity, target, summary
     names: [text(c"relu"), text(c"other"), text(c"relu attention"), text(c"Wortsman et al. 2023, arXiv 2309.08586"),
         text(c"O_i = sum relu(scale q.k) v_j / n"), text(c"n^2 d"), text(c"its own weights"),
         text(c"Rows of weights do not add up to 1.")],

@@ -196,6 +196,7 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	struct work w = { .call = c };
 
 	lay_out(&w, c, s, c->arg, team->size, &shared, &scratch);
+	attn_phase(c->stats, ATTN_SELECTS);
 	chosen_means(c->k, c->ldk, s->n_k, s->d, w.chosen.size, w.chosen.size, nb, team->rank, team->size,
 	             w.exact, w.mean);
 	attn_barrier(team);
@@ -207,7 +208,9 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 		size_t count = least(w.chosen.chunk, s->n_q - i0);
 		for (size_t i = 0; i < count; i += lanes) {
 			w.chosen.rows.t.q0 = i0 + i;
+			attn_phase(c->stats, ATTN_SELECTS);
 			choose_blocks(&w, i0, least(lanes, count - i));
+			attn_phase(c->stats, ATTN_ATTENDS);
 			own_blocks(&w, least(lanes, count - i));
 		}
 		w.chosen.into.out = (float *)c->out + i0 * c->ldo;
@@ -378,7 +381,7 @@ const struct attn_variant attn_moba = {
 	.summary = "The gates stay quadratic with a factor 1/b. k counts the own block: k = 1 is "
 	           "block-local. A block's mean says little where keys in it differ.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,
+	         ATTN_NONNEG | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS | ATTN_CHOOSES,
 	.impl_bound = 2e-6f,
 	.limit = "b=8:k=n",
 	.cases = cases,

@@ -222,8 +222,11 @@ static void run_tile(struct work *w, size_t q0, size_t rows)
 	}
 	weights_of_tile(t, w->k, n, seen, w->weight, w->best, sum);
 	weights_apply(t, w->weight, sum, w->gate[0], w->v, n, (float *)c->out + q0 * c->ldo, c->ldo);
-	if (w->chosen.per_query > 0)
+	if (w->chosen.per_query > 0) {
+		attn_phase(c->stats, ATTN_SELECTS);
 		choose_blocks(w, n);
+		attn_phase(c->stats, ATTN_ATTENDS);
+	}
 	tile_branches(w);
 }
 
@@ -263,7 +266,7 @@ const struct attn_variant attn_nsa = {
 	.target = "causal softmax attention as ns block reaches n, with gslc = 1 and the other gates 0",
 	.summary = "Means and constant gates in place of what the paper learns. The compressed branch "
 	           "stays quadratic with a factor 1/st; it is empty for the first l - 1 rows.",
-	.flags = ATTN_CAUSAL | ATTN_PARALLEL | ATTN_NONNEG | ATTN_KSHIFT | ATTN_LOGITS,
+	.flags = ATTN_CAUSAL | ATTN_PARALLEL | ATTN_NONNEG | ATTN_KSHIFT | ATTN_LOGITS | ATTN_CHOOSES,
 	.impl_bound = 2e-6f,
 	.limit = "ns=n:block=1:gcmp=0:gslc=1:gswa=0",
 	.cases = cases,

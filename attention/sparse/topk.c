@@ -134,14 +134,19 @@ static void run_tile(struct tile *t, struct work *w, float longest_key)
 	float error[KERN_MAX_LANES];
 
 	c->kern->tile_scores(&t->k, c->k, c->ldk, n, w->scores);
+	attn_phase(c->stats, ATTN_SELECTS);
 	for (size_t r = 0; r < t->rows; r++) {
 		error[r] = score_error(c, t->q0 + r, longest_key);
 		for (size_t j = tile_visible(c->shape, t->q0 + r); j < n; j++)
 			w->scores[j * lanes + r] = KERN_MASKED;
 	}
 	pick_scan(&w->pick, c->kern, w->scores, n, t->rows, error);
-	for (size_t r = 0; r < t->rows; r++)
-		attend(c, w, r, t->q0 + r, pick_lane(&w->pick, r, exact_score, t, w->chosen));
+	for (size_t r = 0; r < t->rows; r++) {
+		attn_phase(c->stats, ATTN_SELECTS);
+		size_t count = pick_lane(&w->pick, r, exact_score, t, w->chosen);
+		attn_phase(c->stats, ATTN_ATTENDS);
+		attend(c, w, r, t->q0 + r, count);
+	}
 	if (c->stats)
 		c->stats->flops_executed += 2.0 * (double)(lanes * n * c->shape->d);
 }
@@ -312,7 +317,8 @@ const struct attn_variant attn_topk = {
 	.target = "softmax attention as k reaches n",
 	.summary = "Saves nothing in Q K^T: the least error that any k-sparse pattern can have.",
 	.flags = ATTN_CAUSAL | ATTN_BIDIRECTIONAL | ATTN_CROSS | ATTN_PARALLEL | ATTN_ROWSUM |
-	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS,
+	         ATTN_NONNEG | ATTN_QPERM | ATTN_KPERM | ATTN_KSHIFT | ATTN_LSE | ATTN_LOGITS |
+	         ATTN_CHOOSES,
 	.impl_bound = 2e-6f,
 	.limit = "k=n",
 	.cases = cases,

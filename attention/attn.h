@@ -194,8 +194,11 @@ struct attn_decode_call {
 	const struct attn_aux *aux;
 	void *shared, *scratch;
 	struct attn_stats *stats;
+	const struct attn_decode *slot; /* the one called: attn_decode_step() and the like set it */
 };
 
+/* An engine's slot is the first member of a struct with what the engine reads, which
+ * its functions find behind the slot. */
 struct attn_decode {
 	const char *keeps; /* in words and elements a head: "cache, n (d + d_v)" */
 	bool shares; /* the past is a function of keys and values alone: one serves
@@ -204,8 +207,8 @@ struct attn_decode {
 
 	/* As the slot of the variant, after that one has accepted the shape. Other
 	 * slots are NULL in a variant that always refuses. */
-	const char *(*plan)(const struct attn_shape *, const double *arg, size_t queries,
-	                    size_t ranks, struct attn_decode_plan *plan);
+	const char *(*plan)(const struct attn_decode *slot, const struct attn_shape *, const double *arg,
+	                    size_t queries, size_t ranks, struct attn_decode_plan *plan);
 
 	/* An empty past; NULL: there is nothing to make empty. */
 	void (*start)(const struct attn_decode_call *);

@@ -37,9 +37,10 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	}
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
+	(void)slot;
 	(void)arg;
 	(void)ranks;
 	p->step.pairs = (double)queries;

@@ -111,9 +111,10 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 
 /* ---- decoding: the running sum ---- */
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
+	(void)slot;
 	(void)arg;
 	(void)ranks;
 	p->past = p->changed = 2 * work_padded(s->d_v) * sizeof(float);

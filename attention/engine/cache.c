@@ -97,6 +97,12 @@ void cache_look(struct single *s, const struct cache *cache, const struct cache_
 
 /* ---- patterns ---- */
 
+static struct cache_pattern pattern_of(const struct attn_decode *slot, const struct attn_shape *s,
+                                       const double *arg)
+{
+	return ((const struct cache_decode *)slot)->pattern(s, arg);
+}
+
 static struct cache pattern_cache(struct layout *l, const struct attn_shape *s, const struct cache_pattern *p)
 {
 	bool all = p->fixed == 0 && p->ring == 0;
@@ -130,36 +136,40 @@ void cache_work(const struct attn_shape *s, size_t queries, double pairs, double
 	plan->step.bytes = read * (double)((s->d + s->d_v) * half_element_bytes(s->type)) + cache_io_bytes(s, queries);
 }
 
-void cache_plan(const struct attn_shape *s, const double *arg, const struct cache_pattern *p,
-                size_t queries, size_t ranks, struct attn_decode_plan *plan)
+const char *cache_decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                              size_t queries, size_t ranks, struct attn_decode_plan *plan)
 {
+	const struct cache_pattern p = pattern_of(slot, s, arg);
 	struct layout past = { .base = NULL };
 	struct cache_run run[CACHE_BANDS];
 	struct attn_shape shape = *s;
 	double read = 0;
 
-	for (size_t r = 0; r < (p->by_head ? queries : 1); r++, shape.head++)
-		read += (double)cache_tokens(run, runs_of(&shape, arg, p, s->n_k - 1, run));
-	cache_work(s, queries, p->by_head ? read : read * (double)queries, read, plan);
-	pattern_cache(&past, s, p);
+	for (size_t r = 0; r < (p.by_head ? queries : 1); r++, shape.head++)
+		read += (double)cache_tokens(run, runs_of(&shape, arg, &p, s->n_k - 1, run));
+	cache_work(s, queries, p.by_head ? read : read * (double)queries, read, plan);
+	pattern_cache(&past, s, &p);
 	plan->past = past.used;
 	plan->step.shared = single_shared_bytes(s->d_v, queries, ranks);
 	plan->step.scratch = single_scratch_bytes(s->type, s->d, s->d_v, queries);
+	return NULL;
 }
 
-void cache_pattern_append(const struct attn_decode_call *c, const struct cache_pattern *p)
+void cache_decode_append(const struct attn_decode_call *c)
 {
+	const struct cache_pattern p = pattern_of(c->slot, c->shape, c->arg);
 	struct layout past = { .base = c->past };
-	struct cache cache = pattern_cache(&past, c->shape, p);
+	struct cache cache = pattern_cache(&past, c->shape, &p);
 
 	cache_append(&cache, c);
 }
 
-void cache_pattern_step(const struct attn_decode_call *c, struct attn_team *team, const struct cache_pattern *p)
+void cache_decode_step(const struct attn_decode_call *c, struct attn_team *team)
 {
+	const struct cache_pattern p = pattern_of(c->slot, c->shape, c->arg);
 	struct layout past = { .base = c->past };
 	struct attn_shape shape = *c->shape;
-	struct cache cache = pattern_cache(&past, c->shape, p);
+	struct cache cache = pattern_cache(&past, c->shape, &p);
 	struct cache_run run[CACHE_BANDS];
 	struct single s;
 
@@ -168,10 +178,10 @@ void cache_pattern_step(const struct attn_decode_call *c, struct attn_team *team
 	single_init(&s, c, c->scratch, shape.type, shape.d, shape.d_v);
 	single_load(&s, shape.scale);
 	attn_barrier(team);
-	for (size_t r = 0; r < (p->by_head ? c->queries : 1); r++, shape.head++) {
-		if (p->by_head)
+	for (size_t r = 0; r < (p.by_head ? c->queries : 1); r++, shape.head++) {
+		if (p.by_head)
 			single_only(&s, r);
-		size_t n = runs_of(&shape, c->arg, p, c->length, run);
+		size_t n = runs_of(&shape, c->arg, &p, c->length, run);
 		cache_look(&s, &cache, run, n, 0, team);
 	}
 	single_finish(&s, team, c->shared);

@@ -3,8 +3,8 @@
  * The keys and values of past tokens, for decoding: of all of them, or of the
  * first `fixed` and the latest `ring` tokens, in rows that later ones replace.
  *
- * A variant whose newest token sees some runs of tokens is a struct cache_pattern:
- * its plan, append and step are the functions below.
+ * A variant whose newest token sees some runs of tokens is a struct cache_pattern,
+ * and its decode slot a struct cache_decode.
  */
 #ifndef ENGINE_CACHE_H
 #define ENGINE_CACHE_H
@@ -80,11 +80,20 @@ struct cache_pattern {
 	size_t fixed, ring; /* what to keep; both 0: everything */
 };
 
-void cache_plan(const struct attn_shape *s, const double *arg, const struct cache_pattern *pattern,
-                size_t queries, size_t ranks, struct attn_decode_plan *plan);
-void cache_pattern_append(const struct attn_decode_call *c, const struct cache_pattern *pattern);
-void cache_pattern_step(const struct attn_decode_call *c, struct attn_team *team,
-                        const struct cache_pattern *pattern);
+struct cache_decode {
+	struct attn_decode slot;
+	struct cache_pattern (*pattern)(const struct attn_shape *s, const double *arg);
+};
+
+/* What all such slots have alike. */
+#define CACHE_DECODE                                                               \
+	.shares = true, .splits = true, .plan = cache_decode_plan,                 \
+	.append = cache_decode_append, .step = cache_decode_step
+
+const char *cache_decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                              size_t queries, size_t ranks, struct attn_decode_plan *plan);
+void cache_decode_append(const struct attn_decode_call *c);
+void cache_decode_step(const struct attn_decode_call *c, struct attn_team *team);
 
 /* The work of a step whose queries see `pairs` keys in all, of which `read` rows come
  * from memory: fills the plan but for its sizes. */

@@ -40,7 +40,7 @@ const char *attn_decode_plan(const struct attn_variant *v, const struct attn_sha
 	if (!v->decode)
 		return "has no decode step";
 	plan->step = (struct attn_plan){ .state = plan->step.state };
-	why = v->decode->plan(&shape, arg, queries, ranks, plan);
+	why = v->decode->plan(v->decode, &shape, arg, queries, ranks, plan);
 	if (!half_native(v, s->type))
 		plan->step.shared += wide_at(s, queries, NULL).bytes;
 	return why;
@@ -53,28 +53,25 @@ void attn_decode_start(const struct attn_variant *v, const struct attn_decode_ca
 
 	if (!half_native(v, shape.type))
 		shape.type = ATTN_F32;
+	call.slot = v->decode;
 	call.shape = &shape;
 	if (v->decode->start)
 		v->decode->start(&call);
 }
 
-/* The call on f32 copies of its rows, of which the first are widened. */
-static struct attn_decode_call widened(const struct attn_decode_call *c, const struct wide *w,
-                                       struct attn_shape *shape)
+/* Puts f32 copies of its rows into the call. */
+static void put_wide(struct attn_decode_call *call, const struct wide *w, struct attn_shape *shape)
 {
-	struct attn_decode_call call = *c;
-
-	*shape = *c->shape;
+	*shape = *call->shape;
 	shape->type = ATTN_F32;
-	call.shape = shape;
-	call.k = w->k;
-	call.v = w->v;
-	call.q = w->q;
-	call.out = w->out;
-	call.ldk = call.ldq = shape->d;
-	call.ldv = call.ldo = shape->d_v;
-	call.shared = (char *)c->shared + w->bytes;
-	return call;
+	call->shape = shape;
+	call->k = w->k;
+	call->v = w->v;
+	call->q = w->q;
+	call->out = w->out;
+	call->ldk = call->ldq = shape->d;
+	call->ldv = call->ldo = shape->d_v;
+	call->shared = (char *)call->shared + w->bytes;
 }
 
 static void widen_tokens(const struct attn_decode_call *c, const struct wide *w, size_t first, size_t n)
@@ -87,14 +84,16 @@ static void widen_tokens(const struct attn_decode_call *c, const struct wide *w,
 
 void attn_decode_append(const struct attn_variant *v, const struct attn_decode_call *c)
 {
+	struct attn_decode_call call = *c;
 	struct attn_shape shape;
 
+	call.slot = v->decode;
 	if (half_native(v, c->shape->type)) {
-		v->decode->append(c);
+		v->decode->append(&call);
 		return;
 	}
 	struct wide w = wide_at(c->shape, 0, c->shared);
-	struct attn_decode_call call = widened(c, &w, &shape);
+	put_wide(&call, &w, &shape);
 	for (size_t i = 0; i < c->tokens; i += PIECE) {
 		call.tokens = c->tokens - i < PIECE ? c->tokens - i : PIECE;
 		widen_tokens(c, &w, i, call.tokens);
@@ -106,14 +105,16 @@ void attn_decode_append(const struct attn_variant *v, const struct attn_decode_c
 void attn_decode_step(const struct attn_variant *v, const struct attn_decode_call *c, struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
+	struct attn_decode_call call = *c;
 	struct attn_shape shape;
 
+	call.slot = v->decode;
 	if (half_native(v, s->type)) {
-		v->decode->step(c, team);
+		v->decode->step(&call, team);
 		return;
 	}
 	struct wide w = wide_at(s, c->queries, c->shared);
-	struct attn_decode_call call = widened(c, &w, &shape);
+	put_wide(&call, &w, &shape);
 	if (team->rank == 0) {
 		widen_tokens(c, &w, 0, 1);
 		half_widen(c->kern, s->type, w.q, s->d, c->q, c->ldq, c->queries, s->d);

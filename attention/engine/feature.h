@@ -72,15 +72,24 @@ void feature_forward(const struct attn_call *c, struct attn_team *team,
                      const struct feature_map *map);
 
 /* Decoding with S, z and the maxima as the past. One thread. */
-void feature_decode_plan(const struct attn_shape *s, const struct feature_map *map, size_t queries,
-                         struct attn_decode_plan *plan);
-void feature_decode_start(const struct attn_decode_call *c, const struct feature_map *map);
-void feature_decode_append(const struct attn_decode_call *c, const struct feature_map *map);
-void feature_decode_step(const struct attn_decode_call *c, const struct feature_map *map);
+struct feature_decode {
+	struct attn_decode slot;
+	struct feature_map (*map)(const struct attn_shape *s, const double *arg);
+};
+
+/* The functions of the slot. */
+#define FEATURE_DECODE                                                             \
+	.plan = feature_decode_plan, .start = feature_decode_start,                \
+	.append = feature_decode_append, .step = feature_decode_step
+
+const char *feature_decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                                size_t queries, size_t ranks, struct attn_decode_plan *plan);
+void feature_decode_start(const struct attn_decode_call *c);
+void feature_decode_append(const struct attn_decode_call *c);
+void feature_decode_step(const struct attn_decode_call *c, struct attn_team *team);
 
 /* Of FEATURE_EXP, without a step: out (d_v) = phi S / (phi . z). Returns ln (phi . z)
  * with the factor that psi was divided by; -inf, and no out, where nothing is kept. */
-float feature_decode_read(const struct attn_decode_call *c, const struct feature_map *map, const float *phi,
-                          float *out);
+float feature_decode_read(const struct attn_decode_call *c, const float *phi, float *out);
 
 #endif

@@ -8,36 +8,36 @@
 /* Features of the state that are updated and read at a time, while in L1. */
 enum { APPEND_CHUNK = 64, ROWS = 64 };
 
-static struct feature_map with_chunk(const struct feature_map *map, size_t chunk)
+static struct feature_map map_of(const struct attn_decode *slot, const struct attn_shape *s, const double *arg)
 {
-	struct feature_map m = *map;
-
-	m.chunk = chunk;
-	return m;
+	return ((const struct feature_decode *)slot)->map(s, arg);
 }
 
 /* Tokens that are summed without being read can form larger chunks. */
-static struct feature_map append_map(const struct feature_map *map)
+static size_t append_chunk(const struct feature_map *map)
 {
-	return with_chunk(map, map->chunk ? map->chunk : APPEND_CHUNK);
+	return map->chunk ? map->chunk : APPEND_CHUNK;
 }
 
-void feature_decode_plan(const struct attn_shape *s, const struct feature_map *map, size_t queries,
-                         struct attn_decode_plan *p)
+const char *feature_decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                                size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
-	const struct feature_map append = append_map(map);
-	double dim = (double)map->dim, d_v = (double)s->d_v, rows = (double)queries;
+	struct feature_map map = map_of(slot, s, arg);
+	double dim = (double)map.dim, d_v = (double)s->d_v, rows = (double)queries;
 
-	p->past = p->changed = feature_state_floats(s, map) * sizeof(float);
-	p->step.scratch = feature_work_floats(s, &append) * sizeof(float);
-	p->step.flops_useful = (rows + 1) * (2 * dim * d_v + map->map_flops);
-	if (map->normalise)
+	(void)ranks;
+	map.chunk = append_chunk(&map);
+	p->past = p->changed = feature_state_floats(s, &map) * sizeof(float);
+	p->step.scratch = feature_work_floats(s, &map) * sizeof(float);
+	p->step.flops_useful = (rows + 1) * (2 * dim * d_v + map.map_flops);
+	if (map.normalise)
 		p->step.flops_useful += (2 * rows + 1) * dim;
 	p->step.flops_executed = p->step.flops_useful;
-	p->step.n_exp = (rows + 1) * map->map_exp;
+	p->step.n_exp = (rows + 1) * map.map_exp;
 	p->step.pairs = rows * (double)s->n_k;
 	/* The state is read and written, and W, or what else was prepared, is read. */
 	p->step.bytes = 2 * (double)p->past + (double)p->step.state + cache_io_bytes(s, queries);
+	return NULL;
 }
 
 static struct attn_call call_of(const struct attn_decode_call *c)
@@ -50,29 +50,29 @@ static struct attn_call call_of(const struct attn_decode_call *c)
 }
 
 static struct feature_work begin(const struct attn_decode_call *c, const struct attn_call *call,
-                                 const struct feature_map *map)
+                                 struct feature_map *map, size_t chunk)
 {
+	map->chunk = chunk;
 	struct feature_work w = feature_begin(call, map, call->scratch);
-
 	w.first = c->length;
 	w.state = feature_state_at(c->shape, map, c->past);
 	return w;
 }
 
-void feature_decode_start(const struct attn_decode_call *c, const struct feature_map *map)
+void feature_decode_start(const struct attn_decode_call *c)
 {
-	const struct feature_map one = with_chunk(map, 1);
+	struct feature_map map = map_of(c->slot, c->shape, c->arg);
 	const struct attn_call call = call_of(c);
-	struct feature_work w = begin(c, &call, &one);
+	struct feature_work w = begin(c, &call, &map, 1);
 
 	feature_reset(&w);
 }
 
-void feature_decode_append(const struct attn_decode_call *c, const struct feature_map *map)
+void feature_decode_append(const struct attn_decode_call *c)
 {
-	const struct feature_map append = append_map(map);
+	struct feature_map map = map_of(c->slot, c->shape, c->arg);
 	const struct attn_call call = call_of(c);
-	struct feature_work w = begin(c, &call, &append);
+	struct feature_work w = begin(c, &call, &map, append_chunk(&map));
 
 	feature_absorb_range(&w, 0, c->tokens);
 }
@@ -103,13 +103,14 @@ static void absorb_and_read(const struct feature_work *w)
 	feature_count(w, 4.0 * (double)(w->dim * d_v) + sums);
 }
 
-void feature_decode_step(const struct attn_decode_call *c, const struct feature_map *map)
+void feature_decode_step(const struct attn_decode_call *c, struct attn_team *team)
 {
-	const struct feature_map one = with_chunk(map, 1);
+	struct feature_map map = map_of(c->slot, c->shape, c->arg);
 	const struct attn_call call = call_of(c);
-	struct feature_work w = begin(c, &call, &one);
-	bool channel = map->kind == FEATURE_CHANNEL;
+	struct feature_work w = begin(c, &call, &map, 1);
+	bool channel = map.kind == FEATURE_CHANNEL;
 
+	(void)team;
 	feature_load_keys(&w, 0, 1);
 	if (channel)
 		feature_channel_absorb(&w, 0, 0);
@@ -129,19 +130,19 @@ void feature_decode_step(const struct attn_decode_call *c, const struct feature_
 	}
 }
 
-float feature_decode_read(const struct attn_decode_call *c, const struct feature_map *map, const float *phi,
-                          float *out)
+float feature_decode_read(const struct attn_decode_call *c, const float *phi, float *out)
 {
 	const struct kern *kern = c->kern;
-	struct feature_state state = feature_state_at(c->shape, map, c->past);
+	const struct feature_map map = map_of(c->slot, c->shape, c->arg);
+	struct feature_state state = feature_state_at(c->shape, &map, c->past);
 	size_t d_v = c->shape->d_v;
-	float den = kern->dot(phi, state.z, map->dim);
+	float den = kern->dot(phi, state.z, map.dim);
 
 	if (!(den > 0))
 		return -INFINITY;
-	kern->mm(out, d_v, phi, map->dim, 1, state.s, work_padded(d_v), 1, d_v, map->dim, false);
+	kern->mm(out, d_v, phi, map.dim, 1, state.s, work_padded(d_v), 1, d_v, map.dim, false);
 	kern->scale(out, 1 / den, d_v);
 	if (c->stats)
-		c->stats->flops_executed += 2.0 * (double)(map->dim * (d_v + 1));
+		c->stats->flops_executed += 2.0 * (double)(map.dim * (d_v + 1));
 	return logf(den) + state.top[0];
 }

@@ -122,11 +122,12 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 
 /* ---- decoding: one query chunk, summaries of the cache ---- */
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	struct layout past = { .base = NULL };
 
+	(void)slot;
 	(void)ranks;
 	cache_work(s, queries, (double)(queries * s->n_k), (double)s->n_k, p);
 	cache_at(&past, s, s->n_k, 0);

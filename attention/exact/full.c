@@ -112,12 +112,13 @@ static struct row row_at(const struct attn_shape *s, size_t queries, size_t rank
 	return row;
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	struct layout past = { .base = NULL }, shared = { .base = NULL };
 	double pairs = (double)queries * (double)s->n_k;
 
+	(void)slot;
 	(void)arg;
 	cache_work(s, queries, pairs, pairs, p);
 	p->step.bytes += 16 * pairs;

@@ -363,9 +363,10 @@ static void forward(const struct attn_call *call, struct attn_team *team)
 		call->stats->flops_executed += 2.0 * (double)(n * shape.d);
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
+	(void)slot;
 	(void)s;
 	(void)arg;
 	(void)queries;

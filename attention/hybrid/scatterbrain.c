@@ -190,6 +190,8 @@ static struct feature_map map_of(const struct attn_shape *s, const double *arg)
 		                     .decay = 1, .map_flops = o.map_flops, .map_exp = (double)o.dim };
 }
 
+static const struct feature_decode sums_decode = { .map = map_of };
+
 /* One token more than the window: the next step finds there what it drops. */
 struct past {
 	void *sums;
@@ -198,26 +200,24 @@ struct past {
 
 static struct past past_at(const struct attn_shape *s, const double *arg, struct layout *l)
 {
-	const struct feature_map map = map_of(s, arg);
 	struct attn_decode_plan sums = { 0 };
 	struct past past;
 
-	feature_decode_plan(s, &map, 1, &sums);
+	feature_decode_plan(&sums_decode.slot, s, arg, 1, 1, &sums);
 	past.sums = layout_take(l, sums.past);
 	past.ring = cache_at(l, s, 0, (size_t)arg[LEFT] + 2);
 	return past;
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
-	const struct feature_map map = map_of(s, arg);
 	struct attn_decode_plan sums = { .step.state = p->step.state };
 	struct layout past = { .base = NULL };
 	double seen = (double)queries * (double)(s->n_k < (size_t)arg[LEFT] + 1 ? s->n_k : (size_t)arg[LEFT] + 1);
 
-	(void)ranks;
-	feature_decode_plan(s, &map, queries, &sums);
+	(void)slot;
+	feature_decode_plan(&sums_decode.slot, s, arg, queries, ranks, &sums);
 	cache_work(s, queries, seen, seen, p);
 	p->step.flops_useful += sums.step.flops_useful;
 	p->step.flops_executed += sums.step.flops_executed;
@@ -227,7 +227,7 @@ static const char *decode_plan(const struct attn_shape *s, const double *arg, si
 	p->past = past.used;
 	p->changed = sums.past;
 	p->step.scratch = sums.step.scratch + single_scratch_bytes(s->type, s->d, s->d_v, queries) +
-	                  2 * work_padded(map.dim + s->d_v) * sizeof(float);
+	                  2 * work_padded(features(s, arg).dim + s->d_v) * sizeof(float);
 	return NULL;
 }
 
@@ -237,6 +237,7 @@ static struct attn_decode_call sums_call(const struct attn_decode_call *c, const
 {
 	struct attn_decode_call call = *c;
 
+	call.slot = &sums_decode.slot;
 	call.past = past->sums;
 	call.k = k;
 	call.v = v;
@@ -248,12 +249,11 @@ static struct attn_decode_call sums_call(const struct attn_decode_call *c, const
 
 static void decode_start(const struct attn_decode_call *c)
 {
-	const struct feature_map map = map_of(c->shape, c->arg);
 	struct layout l = { .base = c->past };
 	struct past past = past_at(c->shape, c->arg, &l);
 	struct attn_decode_call call = sums_call(c, &past, NULL, 0, NULL, 0, 0);
 
-	feature_decode_start(&call, &map);
+	feature_decode_start(&call);
 }
 
 /* Tokens that the new ones push out of the window are first in the ring, then among
@@ -261,7 +261,6 @@ static void decode_start(const struct attn_decode_call *c)
 static void decode_append(const struct attn_decode_call *c)
 {
 	const struct attn_shape *s = c->shape;
-	const struct feature_map map = map_of(s, c->arg);
 	struct layout l = { .base = c->past };
 	struct past past = past_at(s, c->arg, &l);
 	size_t window = (size_t)c->arg[LEFT] + 1, end = c->length + c->tokens;
@@ -271,13 +270,13 @@ static void decode_append(const struct attn_decode_call *c)
 	for (; j < gone && j < c->length; j++) {
 		size_t row = cache_row(&past.ring, j);
 		call = sums_call(c, &past, cache_key(&past.ring, row), s->d, cache_value(&past.ring, row), s->d_v, 1);
-		feature_decode_append(&call, &map);
+		feature_decode_append(&call);
 	}
 	if (j < gone) {
 		size_t i = j - c->length;
 		call = sums_call(c, &past, (const float *)c->k + i * c->ldk, c->ldk,
 		                 (const float *)c->v + i * c->ldv, c->ldv, gone - j);
-		feature_decode_append(&call, &map);
+		feature_decode_append(&call);
 	}
 	cache_append(&past.ring, c);
 }
@@ -287,25 +286,23 @@ static void resume(const struct attn_decode_call *c, const struct past *past, st
                    float *phi)
 {
 	const struct attn_shape *s = c->shape;
-	const struct feature_map map = map_of(s, c->arg);
+	const struct outside o = features(s, c->arg);
 	const struct attn_call call = { .shape = s, .arg = c->arg, .kern = c->kern, .state = c->state };
 	const struct attn_decode_call sums = sums_call(c, past, NULL, 0, NULL, 0, 0);
-	float shift, *out = phi + work_padded(map.dim);
+	float shift, *out = phi + work_padded(o.dim);
 
-	exponents(&call, (const float *)c->q + r * c->ldq, c->ldq, 1, phi, map.dim, &shift);
-	float most = c->kern->max(phi, map.dim);
-	c->kern->exp_shift(phi, phi, most, map.dim);
-	float lse = feature_decode_read(&sums, &map, phi, out) + most - shift +
-	            (float)features(s, c->arg).log_weight;
+	exponents(&call, (const float *)c->q + r * c->ldq, c->ldq, 1, phi, o.dim, &shift);
+	float most = c->kern->max(phi, o.dim);
+	c->kern->exp_shift(phi, phi, most, o.dim);
+	float lse = feature_decode_read(&sums, phi, out) + most - shift + (float)o.log_weight;
 	single_resume(one, r, out, lse);
 	if (c->stats)
-		c->stats->flops_executed += map.map_flops;
+		c->stats->flops_executed += o.map_flops;
 }
 
 static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
-	const struct feature_map map = map_of(s, c->arg);
 	struct attn_decode_plan sums = { 0 };
 	struct layout l = { .base = c->past };
 	struct past past = past_at(s, c->arg, &l);
@@ -313,7 +310,7 @@ static void decode_step(const struct attn_decode_call *c, struct attn_team *team
 	struct single one;
 	size_t lo, hi;
 
-	feature_decode_plan(s, &map, 1, &sums);
+	feature_decode_plan(&sums_decode.slot, s, c->arg, 1, 1, &sums);
 	char *mem = (char *)c->scratch + sums.step.scratch;
 	decode_append(c);
 	single_init(&one, c, mem, s->type, s->d, s->d_v);

@@ -276,12 +276,13 @@ static void prepare(const struct attn_shape *s, const double *arg, uint64_t seed
 
 /* ---- decoding: a tile of one row over a cache ---- */
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	struct layout past = { .base = NULL };
 	double n = (double)s->n_k, d = (double)s->d;
 
+	(void)slot;
 	(void)ranks;
 	cache_at(&past, s, s->n_k, 0);
 	p->past = past.used;

@@ -247,12 +247,13 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 
 /* ---- decoding: the sums are the past ---- */
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	size_t ld = work_padded(s->d);
 	double d = (double)s->d, rows = (double)queries;
 
+	(void)slot;
 	(void)arg;
 	(void)ranks;
 	p->past = p->changed = SUMS * ld * sizeof(float);

@@ -131,49 +131,45 @@ static struct attn_decode_call engine_call(const struct attn_decode_call *c)
 	return inner;
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
-	const struct feature_map map = map_of(s, arg);
-
-	(void)ranks;
-	feature_decode_plan(s, &map, queries, p);
+	feature_decode_plan(slot, s, arg, queries, ranks, p);
 	p->step.scratch += weight_floats(s->d) * sizeof(float);
 	return NULL;
 }
 
 static void decode_start(const struct attn_decode_call *c)
 {
-	const struct feature_map map = map_of(c->shape, c->arg);
 	const struct attn_decode_call inner = engine_call(c);
 
-	feature_decode_start(&inner, &map);
+	feature_decode_start(&inner);
 }
 
 static void decode_append(const struct attn_decode_call *c)
 {
-	const struct feature_map map = map_of(c->shape, c->arg);
 	const struct attn_decode_call inner = engine_call(c);
 
-	feature_decode_append(&inner, &map);
+	feature_decode_append(&inner);
 }
 
 static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
 {
-	const struct feature_map map = map_of(c->shape, c->arg);
 	const struct attn_decode_call inner = engine_call(c);
 
-	(void)team;
-	feature_decode_step(&inner, &map);
+	feature_decode_step(&inner, team);
 }
 
-static const struct attn_decode decode = {
-	.keeps = "state: 2 d (d_v + 1)",
-	.shares = true,
-	.plan = decode_plan,
-	.start = decode_start,
-	.append = decode_append,
-	.step = decode_step,
+static const struct feature_decode decode = {
+	.slot = {
+		.keeps = "state: 2 d (d_v + 1)",
+		.shares = true,
+		.plan = decode_plan,
+		.start = decode_start,
+		.append = decode_append,
+		.step = decode_step,
+	},
+	.map = map_of,
 };
 
 const struct attn_variant attn_hedgehog = {
@@ -196,6 +192,6 @@ const struct attn_variant attn_hedgehog = {
 	.refine = refine,
 	.plan = plan,
 	.forward = forward,
-	.decode = &decode,
+	.decode = &decode.slot,
 	.oracle = oracle_hedgehog,
 };

@@ -80,44 +80,9 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	feature_forward(c, team, &map);
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
-{
-	const struct feature_map map = map_of(s, arg);
-
-	(void)ranks;
-	feature_decode_plan(s, &map, queries, p);
-	return NULL;
-}
-
-static void decode_start(const struct attn_decode_call *c)
-{
-	const struct feature_map map = map_of(c->shape, c->arg);
-
-	feature_decode_start(c, &map);
-}
-
-static void decode_append(const struct attn_decode_call *c)
-{
-	const struct feature_map map = map_of(c->shape, c->arg);
-
-	feature_decode_append(c, &map);
-}
-
-static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
-{
-	const struct feature_map map = map_of(c->shape, c->arg);
-
-	(void)team;
-	feature_decode_step(c, &map);
-}
-
-static const struct attn_decode decode = {
-	.keeps = "state: 2 m (d_v + 1)",
-	.plan = decode_plan,
-	.start = decode_start,
-	.append = decode_append,
-	.step = decode_step,
+static const struct feature_decode decode = {
+	.slot = { .keeps = "state: 2 m (d_v + 1)", FEATURE_DECODE },
+	.map = map_of,
 };
 
 const struct attn_variant attn_rfa = {
@@ -140,6 +105,6 @@ const struct attn_variant attn_rfa = {
 	.plan = plan,
 	.prepare = prepare,
 	.forward = forward,
-	.decode = &decode,
+	.decode = &decode.slot,
 	.oracle = oracle_rfa,
 };

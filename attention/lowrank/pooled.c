@@ -180,12 +180,13 @@ static struct kept kept_at(const struct attn_shape *s, const double *arg, struct
 		              .single = cache_at(past, s, 0, block_of(arg)) };
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	struct layout past = { .base = NULL };
 	double seen = (double)(s->n_k / block_of(arg) + s->n_k % block_of(arg)), both = (double)(s->d + s->d_v);
 
+	(void)slot;
 	cache_work(s, queries, seen * (double)queries, seen, p);
 	p->step.flops_useful += both;
 	p->step.flops_executed += both;

@@ -120,14 +120,15 @@ static struct cache values_at(const struct attn_shape *s, struct layout *past)
 	return cache_at(past, &values, s->n_k, 0);
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	size_t h = (size_t)arg[HIDDEN];
 	double projection = 2 * (double)queries * (double)(s->d * h);
 	struct layout past = { .base = NULL };
 	struct attn_shape inner = *s;
 
+	(void)slot;
 	inner.d = h;
 	cache_work(&inner, queries, (double)(queries * s->n_k), (double)s->n_k, p);
 	p->step.flops_useful += projection;

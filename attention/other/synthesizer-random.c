@@ -142,12 +142,13 @@ static size_t single_bytes(const struct attn_shape *s, const double *arg, size_t
 	return single_scratch_bytes(s->type, (size_t)arg[RANK], s->d_v, queries);
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	struct layout past = { .base = NULL };
 	struct attn_shape inner = *s;
 
+	(void)slot;
 	inner.d = (size_t)arg[RANK];
 	cache_work(&inner, queries, (double)(queries * s->n_k), (double)s->n_k, p);
 	if (inner.d == 0)

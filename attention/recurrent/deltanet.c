@@ -236,11 +236,12 @@ static void prepare(const struct attn_shape *s, const double *arg, uint64_t seed
 
 /* ---- decoding: S is the past ---- */
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	double d = (double)s->d, d_v = (double)s->d_v;
 
+	(void)slot;
 	(void)ranks;
 	p->past = p->changed = s->d * work_padded(s->d_v) * sizeof(float);
 	p->step.scratch = scratch_floats(s, chunk_of(arg)) * sizeof(float);

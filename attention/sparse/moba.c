@@ -264,13 +264,14 @@ static struct choice choice_at(const struct attn_shape *s, const double *arg, st
 	return ch;
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	struct layout past = { .base = NULL }, scratch = { .base = NULL };
 	size_t b = (size_t)arg[B], whole = (s->n_k - 1) / b, chosen = least(choices(s, arg) - 1, whole);
 	double seen = (double)(chosen * b + s->n_k - whole * b), rows = (double)queries, d = (double)s->d;
 
+	(void)slot;
 	cache_work(s, queries, rows * seen, rows * seen, p);
 	p->step.flops_useful += (2 * rows * (double)whole + 1) * d;
 	p->step.flops_executed = p->step.flops_useful;

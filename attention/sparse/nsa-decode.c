@@ -62,13 +62,14 @@ static struct step step_at(const struct attn_shape *s, const double *arg, size_t
 	return w;
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	static work_band *const bands[] = { nsa_compressed_band, nsa_window, nsa_latest_blocks, nsa_first_block };
 	struct layout past = { .base = NULL }, shared = { .base = NULL }, scratch = { .base = NULL };
 	size_t own = (s->n_k - 1) / (size_t)arg[BLOCK], pairs, lo, hi;
 
+	(void)slot;
 	pairs = nsa_least(nsa_choices(s, arg), own > 2 ? own - 2 : 0) * (size_t)arg[BLOCK];
 	for (size_t i = 0; i < sizeof bands / sizeof *bands; i++) {
 		bands[i](s, arg, s->n_k - 1, &lo, &hi);

@@ -84,36 +84,9 @@ static struct cache_pattern kept(const struct attn_shape *s, const double *arg)
 	return (struct cache_pattern){ .band = { sinks, window }, .fixed = (size_t)arg[S], .ring = (size_t)arg[W] };
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
-{
-	const struct cache_pattern pattern = kept(s, arg);
-
-	cache_plan(s, arg, &pattern, queries, ranks, p);
-	return NULL;
-}
-
-static void decode_append(const struct attn_decode_call *c)
-{
-	const struct cache_pattern pattern = kept(c->shape, c->arg);
-
-	cache_pattern_append(c, &pattern);
-}
-
-static void decode_step(const struct attn_decode_call *c, struct attn_team *team)
-{
-	const struct cache_pattern pattern = kept(c->shape, c->arg);
-
-	cache_pattern_step(c, team, &pattern);
-}
-
-static const struct attn_decode decode = {
-	.keeps = "sinks and ring: (s + w) (d + d_v)",
-	.shares = true,
-	.splits = true,
-	.plan = decode_plan,
-	.append = decode_append,
-	.step = decode_step,
+static const struct cache_decode decode = {
+	.slot = { .keeps = "sinks and ring: (s + w) (d + d_v)", CACHE_DECODE },
+	.pattern = kept,
 };
 
 const struct attn_variant attn_sink_window = {
@@ -135,6 +108,6 @@ const struct attn_variant attn_sink_window = {
 	.params = params,
 	.plan = plan,
 	.forward = forward,
-	.decode = &decode,
+	.decode = &decode.slot,
 	.oracle = oracle_sink_window,
 };

@@ -194,13 +194,14 @@ static struct cache_run seen_of(const struct attn_shape *s, const double *arg, s
 	return cache_band(lo, hi);
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	struct layout past = { .base = NULL };
 	struct attn_shape shape = *s;
 	double pairs = 0;
 
+	(void)slot;
 	for (size_t r = 0; r < queries; r++, shape.head++)
 		for (int own = 0; own < 2; own++)
 			pairs += (double)seen_of(&shape, arg, s->n_k - 1, own).count;

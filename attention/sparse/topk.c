@@ -202,12 +202,13 @@ static struct scored_rows scored_rows_at(const struct attn_shape *s, size_t quer
 	return rows;
 }
 
-static const char *decode_plan(const struct attn_shape *s, const double *arg, size_t queries, size_t ranks,
-                               struct attn_decode_plan *p)
+static const char *decode_plan(const struct attn_decode *slot, const struct attn_shape *s, const double *arg,
+                               size_t queries, size_t ranks, struct attn_decode_plan *p)
 {
 	struct layout past = { .base = NULL }, shared = { .base = NULL };
 	size_t k = kept(s, arg), n = s->n_k;
 
+	(void)slot;
 	(void)ranks;
 	cache_work(s, queries, (double)(queries * k), 0, p);
 	p->step.flops_useful = 2 * (double)queries * ((double)n * (double)s->d + (double)k * (double)s->d_v);

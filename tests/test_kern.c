@@ -377,28 +377,32 @@ static bool tile_case_sees(const struct tile_case *c, size_t r, size_t j)
 	return !c->bitted || (c->bits[j] >> r & 1);
 }
 
-/* All keys, in steps of `step`, then the result against double. */
-static void tile_case_check(struct tile_case *c, size_t step)
+/* The mask of a step from key j on; NULL where it hides nothing. */
+struct step_mask {
+	struct kern_mask mask;
+	int32_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+};
+
+static const struct kern_mask *tile_case_mask(const struct tile_case *c, size_t j, struct step_mask *m)
+{
+	m->mask = (struct kern_mask){ NULL, NULL, c->bitted ? c->bits + j : NULL };
+	for (size_t r = 0; r < c->kern->lanes; r++) {
+		m->lo[r] = c->lo[r] - (int32_t)j;
+		m->hi[r] = c->hi[r] - (int32_t)j;
+	}
+	if (c->banded) {
+		m->mask.lo = m->lo;
+		m->mask.hi = m->hi;
+	}
+	return c->banded || c->bitted ? &m->mask : NULL;
+}
+
+/* The result, stored, against double. */
+static void tile_case_verify(struct tile_case *c)
 {
 	float lse[KERN_MAX_LANES];
 	size_t n = c->n, d = c->d, d_v = c->d_v;
 
-	c->kern->tile_load(&c->t, c->q.x, d + 1, c->rows, c->factor);
-	for (size_t j = 0; j < n; j += step) {
-		int32_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
-		struct kern_mask mask = { NULL, NULL, c->bitted ? c->bits + j : NULL };
-		for (size_t r = 0; r < c->kern->lanes; r++) {
-			lo[r] = c->lo[r] - (int32_t)j;
-			hi[r] = c->hi[r] - (int32_t)j;
-		}
-		if (c->banded) {
-			mask.lo = lo;
-			mask.hi = hi;
-		}
-		c->kern->tile_step(&c->t, c->k.x + j * (d + 2), d + 2, c->v.x + j * (d_v + 1), d_v + 1,
-		                   n - j < step ? n - j : step,
-		                   c->banded || c->bitted ? &mask : NULL, c->biased ? c->bias.x + j : NULL);
-	}
 	c->kern->tile_store(&c->t, c->out.x, d_v + 3, lse, c->rows);
 	for (size_t r = 0; r < c->rows; r++) {
 		double *s = malloc((n + 1) * sizeof *s), top = -INFINITY, size = 0, sum = 0;
@@ -433,6 +437,59 @@ static void tile_case_check(struct tile_case *c, size_t step)
 		else
 			assert_near((double)lse[r], top + log(sum), bound + UNIT * fabs(top), "lse", n);
 		free(s);
+	}
+}
+
+/* All keys, in steps of `step`. */
+static void tile_case_check(struct tile_case *c, size_t step)
+{
+	size_t n = c->n, d = c->d, d_v = c->d_v;
+	struct step_mask mask;
+
+	c->kern->tile_load(&c->t, c->q.x, d + 1, c->rows, c->factor);
+	for (size_t j = 0; j < n; j += step)
+		c->kern->tile_step(&c->t, c->k.x + j * (d + 2), d + 2, c->v.x + j * (d_v + 1), d_v + 1,
+		                   n - j < step ? n - j : step, tile_case_mask(c, j, &mask),
+		                   c->biased ? c->bias.x + j : NULL);
+	tile_case_verify(c);
+}
+
+/* Two tiles, the second with the keys of the first. */
+static void tile_pair_check(struct tile_case c[2], size_t step)
+{
+	const struct kern_tile *const both[2] = { &c[0].t, &c[1].t };
+	size_t n = c->n, d = c->d, d_v = c->d_v;
+	struct step_mask mask[2];
+
+	memcpy(c[1].k.x, c[0].k.x, n * (d + 2) * sizeof(float));
+	memcpy(c[1].v.x, c[0].v.x, n * (d_v + 1) * sizeof(float));
+	for (size_t i = 0; i < 2; i++) {
+		c[i].biased = false;
+		c->kern->tile_load(&c[i].t, c[i].q.x, d + 1, c[i].rows, c[i].factor);
+	}
+	for (size_t j = 0; j < n; j += step) {
+		const struct kern_mask *const masks[2] = { tile_case_mask(&c[0], j, &mask[0]),
+			                                   tile_case_mask(&c[1], j, &mask[1]) };
+		c->kern->tile_pair(both, c->k.x + j * (d + 2), d + 2, c->v.x + j * (d_v + 1), d_v + 1,
+		                   n - j < step ? n - j : step, masks);
+	}
+	tile_case_verify(&c[0]);
+	tile_case_verify(&c[1]);
+}
+
+static void test_tile_pair(void **state)
+{
+	const struct kern *kern = kern_of(state);
+	static const size_t dims[] = { 1, 7, 8, 16, 37, 64, 67 };
+
+	for (unsigned round = 0; round < 7 * 16; round++) {
+		size_t n = 1 + (round * 13) % kern->block, d = dims[round % 7], d_v = dims[(round * 3 + 1) % 7];
+		struct tile_case c[2] = { tile_case_new(kern, 1 + round % kern->lanes, n, d, d_v, round),
+			                  tile_case_new(kern, kern->lanes - round % kern->lanes, n, d, d_v, round / 7) };
+		tile_pair_check(c, n);
+		tile_pair_check(c, n / 3 + 1);
+		tile_case_free(&c[0]);
+		tile_case_free(&c[1]);
 	}
 }
 
@@ -622,7 +679,7 @@ static const struct {
 	{ "exp corners", test_exp_corners }, { "pairs", test_pairs },
 	{ "sincos", test_sincos }, { "mm", test_mm },
 	{ "rows", test_rows },           { "transpose", test_transpose }, { "tile", test_tile },
-	{ "tile order", test_tile_order }, { "selection", test_selection },
+	{ "tile pair", test_tile_pair }, { "tile order", test_tile_order }, { "selection", test_selection },
 	{ "lanes_best and ranked", test_ranks },
 	{ "gather_sum", test_gather },
 };

@@ -10,7 +10,7 @@
 
 /* Tiles of a group. Keys and values that leave L2 are then read once for every
  * GROUP tiles; measured at d = 128, n = 16384, where one tile alone waits for
- * L3. Spans below GROUP_BYTES stay in L2 and gain nothing. */
+ * L3. Spans below GROUP_BYTES stay in L2 and gain nothing: there a group is a pair. */
 enum { GROUP = 4, GROUP_BYTES = 512 * 1024 };
 
 /* What half precision needs beside the tiles: a block of keys and of values as
@@ -179,7 +179,10 @@ static void run_group(struct band *b, size_t u, size_t count)
 	for (size_t j = first; j < last; j += b->step) {
 		size_t n = last - j < b->step ? last - j : b->step;
 		struct tile_source keys = block(b, j, n);
-		for (size_t g = 0; g < count; g++)
+		size_t g = 0;
+		for (; g + 1 < count; g += 2)
+			tile_edge_pair(&b->tile[g], &b->edge[g], &keys, j, n);
+		if (g < count)
 			tile_edge_step(&b->tile[g], &b->edge[g], &keys, j, n, NULL);
 	}
 	for (size_t g = 0; g < count; g++)
@@ -231,7 +234,7 @@ void band_run(const struct attn_call *call, struct attn_team *team, work_band *b
 	size_t longest = span(call, band, s->n_q - 1);
 	bool fits_l2 = longest * (s->d + s->d_v) * sizeof(float) <= GROUP_BYTES;
 	/* A block in half precision is converted once for all tiles of a group. */
-	size_t tiles = tiles_of(s, call->kern->lanes), count = fits_l2 && s->type == ATTN_F32 ? 1 : GROUP;
+	size_t tiles = tiles_of(s, call->kern->lanes), count = fits_l2 && s->type == ATTN_F32 ? 2 : GROUP;
 	size_t groups = (tiles + count - 1) / count;
 	struct band b;
 

@@ -43,13 +43,11 @@ void tile_load(struct tile *t, const float *q, size_t ldq, size_t rows)
 	t->call->kern->tile_load(&t->k, q, ldq, rows, t->call->shape->scale * KERN_LOG2E);
 }
 
-/* n keys from row `at` of the source. */
-static void step(struct tile *t, const struct tile_source *keys, size_t at, size_t n,
-                 const struct kern_mask *mask, const float *bias, bool last)
+/* What the step over n keys from row `at` of the source fetches for later. */
+static void aim(struct tile *t, const struct tile_source *keys, size_t next, bool last)
 {
-	const struct attn_call *call = t->call;
 	bool leave = last && t->next_q; /* else the next block follows this one */
-	size_t element = keys->bf16 ? sizeof(uint16_t) : sizeof(float), next = at + n;
+	size_t element = keys->bf16 ? sizeof(uint16_t) : sizeof(float);
 
 	t->k.next_k = leave ? t->next_q : (const char *)keys->k + next * keys->ldk * element;
 	t->k.next_v = leave ? t->own_out : (const char *)keys->v + next * keys->ldv * element;
@@ -57,6 +55,23 @@ static void step(struct tile *t, const struct tile_source *keys, size_t at, size
 		t->k.next_k = NULL;
 	t->k.turn = t->turn;
 	t->k.turns = t->turns;
+}
+
+static void count_flops(const struct tile *t, size_t n)
+{
+	const struct attn_call *call = t->call;
+
+	if (call->stats)
+		call->stats->flops_executed += 2.0 * (double)(call->kern->lanes * n) * (double)(t->k.d + t->k.d_v);
+}
+
+/* n keys from row `at` of the source. */
+static void step(struct tile *t, const struct tile_source *keys, size_t at, size_t n,
+                 const struct kern_mask *mask, const float *bias, bool last)
+{
+	const struct attn_call *call = t->call;
+
+	aim(t, keys, at + n, last);
 	if (keys->bf16)
 		keys->bf16->step(&t->k, (const uint16_t *)keys->k + at * keys->ldk, keys->ldk,
 		                 keys->pairs + at / 2 * t->k.d_v, keys->ldv, n,
@@ -64,9 +79,7 @@ static void step(struct tile *t, const struct tile_source *keys, size_t at, size
 	else
 		call->kern->tile_step(&t->k, (const float *)keys->k + at * keys->ldk, keys->ldk,
 		                      (const float *)keys->v + at * keys->ldv, keys->ldv, n, mask, bias);
-	if (call->stats)
-		call->stats->flops_executed += 2.0 * (double)(call->kern->lanes * n) *
-		                               (double)(t->k.d + t->k.d_v);
+	count_flops(t, n);
 }
 
 static void count_pairs(const struct tile *t, double pairs)
@@ -118,22 +131,67 @@ struct tile_edge tile_edge_of(const struct tile *t, const size_t *lo, const size
 	return e;
 }
 
+/* The keys of [j, j + n) that some query sees; false: none. */
+static bool clip(const struct tile_edge *e, size_t j, size_t n, size_t *begin, size_t *end)
+{
+	*begin = j > e->first ? j : e->first;
+	*end = j + n < e->last ? j + n : e->last;
+	return *begin < *end;
+}
+
+static bool whole(const struct tile_edge *e, size_t begin, size_t end)
+{
+	return begin >= e->inner_first && end <= e->inner_last;
+}
+
 void tile_edge_step(struct tile *t, const struct tile_edge *e, const struct tile_source *keys,
                     size_t j, size_t n, const float *bias)
 {
 	int32_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
 	const struct kern_mask mask = { .lo = lo, .hi = hi };
-	size_t begin = j > e->first ? j : e->first, end = j + n < e->last ? j + n : e->last;
+	size_t begin, end;
 
-	if (begin >= end)
+	if (!clip(e, j, n, &begin, &end))
 		return;
 	if (keys->bf16) /* values are paired from the first row on */
 		begin -= (begin - j) % 2;
-	bool edge = begin < e->inner_first || end > e->inner_last;
+	bool edge = !whole(e, begin, end);
 	if (edge)
 		relative(t, e->lo, e->hi, begin, lo, hi);
 	step(t, keys, begin - j, end - begin, edge ? &mask : NULL, bias ? bias + begin - j : NULL,
 	     end == e->last);
+}
+
+void tile_edge_pair(struct tile t[2], const struct tile_edge e[2], const struct tile_source *keys, size_t j,
+                    size_t n)
+{
+	const struct attn_call *c = t->call;
+	const struct kern_tile *const both[2] = { &t[0].k, &t[1].k };
+	int32_t lo[2][KERN_MAX_LANES], hi[2][KERN_MAX_LANES];
+	struct kern_mask mask[2];
+	const struct kern_mask *masks[2] = { NULL, NULL };
+	size_t begin[2], end[2];
+	bool some[2] = { clip(&e[0], j, n, &begin[0], &end[0]), clip(&e[1], j, n, &begin[1], &end[1]) };
+
+	if (keys->bf16 || !some[0] || !some[1] || begin[0] != begin[1] || end[0] != end[1]) {
+		tile_edge_step(&t[0], &e[0], keys, j, n, NULL);
+		tile_edge_step(&t[1], &e[1], keys, j, n, NULL);
+		return;
+	}
+	for (size_t i = 0; i < 2; i++) {
+		if (whole(&e[i], begin[i], end[i]))
+			continue;
+		relative(&t[i], e[i].lo, e[i].hi, begin[i], lo[i], hi[i]);
+		mask[i] = (struct kern_mask){ .lo = lo[i], .hi = hi[i] };
+		masks[i] = &mask[i];
+	}
+	aim(&t[0], keys, end[0] - j, end[0] == e[0].last && end[1] == e[1].last);
+	t[0].k.turn /= 2; /* what is fetched is fetched for both */
+	t[0].k.turns = (t[0].k.turns + 1) / 2;
+	c->kern->tile_pair(both, (const float *)keys->k + (begin[0] - j) * keys->ldk, keys->ldk,
+	                   (const float *)keys->v + (begin[0] - j) * keys->ldv, keys->ldv, end[0] - begin[0], masks);
+	for (size_t i = 0; i < 2; i++)
+		count_flops(&t[i], end[0] - begin[0]);
 }
 
 void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv,

@@ -75,6 +75,10 @@ struct tile_source {
 void tile_edge_step(struct tile *t, const struct tile_edge *e, const struct tile_source *keys,
                     size_t j, size_t n, const float *bias);
 
+/* The same for two tiles at once, faster where the block is the same for both. */
+void tile_edge_pair(struct tile t[2], const struct tile_edge e[2], const struct tile_source *keys, size_t j,
+                    size_t n);
+
 /* Query r sees key j iff bit r of bits[j]. */
 void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
                const uint32_t *bits, const float *bias);

@@ -96,6 +96,11 @@ struct kern {
 	                  const float *v, size_t ldv, size_t n,
 	                  const struct kern_mask *mask, const float *bias);
 
+	/* The same for two tiles of one shape, whose prefetching follows the first. */
+	void (*tile_pair)(const struct kern_tile *const t[2], const float *k, size_t ldk,
+	                  const float *v, size_t ldv, size_t n,
+	                  const struct kern_mask *const mask[2]);
+
 	/* out = acc / sum for `rows` lanes, 0 where nothing was seen; lse, if not
 	 * NULL, gets max + log2(sum) in natural units, -inf where nothing was seen. */
 	void (*tile_store)(const struct kern_tile *t, float *out, size_t ldo,

@@ -7,6 +7,7 @@
 #define ISA "avx2"
 #define TABLE kern_avx2
 #define QV 2
+#define PAIR 1
 #define KR 4
 #define DR 4
 #define MR 4

@@ -7,6 +7,7 @@
 #define ISA "avx512"
 #define TABLE kern_avx512
 #define QV 1
+#define PAIR 2
 #define KR 8
 #define DR 8
 #define MR 8

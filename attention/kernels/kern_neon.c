@@ -7,6 +7,7 @@
 #define ISA "neon"
 #define TABLE kern_neon
 #define QV 4
+#define PAIR 1
 #define KR 4
 #define DR 4
 #define MR 8

@@ -71,6 +71,13 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 		step_lane(t, r, v, ldv, n);
 }
 
+static void tile_pair(const struct kern_tile *const t[2], const float *k, size_t ldk, const float *v,
+                      size_t ldv, size_t n, const struct kern_mask *const mask[2])
+{
+	for (size_t i = 0; i < 2; i++)
+		tile_step(t[i], k, ldk, v, ldv, n, mask[i], NULL);
+}
+
 static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float *lse,
                        size_t rows)
 {
@@ -383,6 +390,7 @@ const struct kern kern_scalar = {
 	.block = BLOCK,
 	.tile_load = tile_load,
 	.tile_step = tile_step,
+	.tile_pair = tile_pair,
 	.tile_store = tile_store,
 	.tile_scores = tile_scores,
 	.lanes_fold_max = lanes_fold_max,

@@ -5,9 +5,10 @@
  *
  *   ISA      the name, a string; TABLE the symbol
  *   QV       vectors of queries in a tile: a tile is QV * VL queries
+ *   PAIR     tiles that tile_pair() takes up at once, 1 or 2
  *   KR, DR   keys, value channels of a micro-kernel: KR * QV and DR * QV
- *            accumulators, which with QV operands must fit the registers and
- *            cover latency x throughput of the FMA units
+ *            accumulators, PAIR times as many in a pair, which with the operands
+ *            must fit the registers and cover latency x throughput of the FMA units
  *   MR, NV   rows and vectors of the matrix micro-kernel: MR * NV accumulators,
  *            at least WIDE
  *   BLOCK    keys of a step: p, the values and the queries stay in L1; a
@@ -19,10 +20,13 @@
 #include <string.h>
 
 #define LANES (QV * VL)
+#define PV (PAIR * QV) /* vectors of queries in as many tiles as go together */
 #define INLINE static inline __attribute__((always_inline))
 /* Of loops with constant bounds alone, for clang unrolls no others: a smaller
  * number of rows, known once the function is inlined, ends them by a break. */
 #define UNROLL _Pragma("GCC unroll 16")
+
+enum { SPAN = 16 / PAIR }; /* channels of scores in one run of instructions */
 
 _Static_assert(LANES <= KERN_MAX_LANES && BLOCK <= KERN_MAX_BLOCK && BLOCK % KR == 0, "tile");
 
@@ -101,38 +105,48 @@ static void tile_load(const struct kern_tile *t, const float *q, size_t ldq, siz
 	}
 }
 
-/* One channel of KR keys. */
-INLINE void scores_channel(const float *q, const float *k, const size_t row[KR], vf acc[KR][QV])
+/* One channel of KR keys, for the queries of the first `tiles` tiles: q[t] is tile t's
+ * channel. Two tiles share the load and the broadcast of a key's. */
+INLINE void scores_channel(const float *const q[PAIR], size_t at, const float *k, const size_t row[KR],
+                           vf acc[KR][PV], const size_t tiles)
 {
-	vf qc[QV];
+	vf qc[PV];
 
-	UNROLL for (size_t u = 0; u < QV; u++)
-		qc[u] = v_load(q + u * VL);
+	UNROLL for (size_t u = 0; u < PV; u++) {
+		if (u >= tiles * QV)
+			break;
+		qc[u] = v_load(q[u / QV] + at + u % QV * VL);
+	}
 	UNROLL for (size_t r = 0; r < KR; r++) {
 		vf kr = v_set1(k[row[r]]);
-		UNROLL for (size_t u = 0; u < QV; u++)
+		UNROLL for (size_t u = 0; u < PV; u++) {
+			if (u >= tiles * QV)
+				break;
 			acc[r][u] = v_fma(kr, qc[u], acc[r][u]);
+		}
 	}
 }
 
-/* Scores of KR keys: p[r] = q . k[r], and their maximum. */
-INLINE void scores(const float *q, size_t d, const float *k, const size_t row[KR], float *p,
-                   vf top[QV])
+/* Scores of KR keys, p[t][r] = q[t] . k[r], and their maxima. */
+INLINE void scores(const float *const q[PAIR], size_t d, const float *k, const size_t row[KR],
+                   float *const p[PAIR], size_t at, vf top[PV], const size_t tiles)
 {
-	vf acc[KR][QV];
+	vf acc[KR][PV];
 	size_t c = 0;
 
 	UNROLL for (size_t r = 0; r < KR; r++)
-		UNROLL for (size_t u = 0; u < QV; u++)
+		UNROLL for (size_t u = 0; u < PV; u++)
 			acc[r][u] = v_set1(0);
-	for (; c + 16 <= d; c += 16)
-		UNROLL for (size_t e = 0; e < 16; e++)
-			scores_channel(q + (c + e) * LANES, k + c + e, row, acc);
+	for (; c + SPAN <= d; c += SPAN)
+		UNROLL for (size_t e = 0; e < SPAN; e++)
+			scores_channel(q, (c + e) * LANES, k + c + e, row, acc, tiles);
 	for (; c < d; c++)
-		scores_channel(q + c * LANES, k + c, row, acc);
+		scores_channel(q, c * LANES, k + c, row, acc, tiles);
 	UNROLL for (size_t r = 0; r < KR; r++) {
-		UNROLL for (size_t u = 0; u < QV; u++) {
-			v_store(p + r * LANES + u * VL, acc[r][u]);
+		UNROLL for (size_t u = 0; u < PV; u++) {
+			if (u >= tiles * QV)
+				break;
+			v_store(p[u / QV] + at + r * LANES + u % QV * VL, acc[r][u]);
 			top[u] = v_max(top[u], acc[r][u]);
 		}
 	}
@@ -177,37 +191,46 @@ static void edge(float *p, size_t n, const struct kern_mask *mask, const float *
 		edge_keys(p, n, m->lo, m->hi, m->bits, bias, top);
 }
 
-/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..). The block is summed on
- * its own and then added: rounding grows with the number of blocks, not of keys.
- * Fetches n * step bytes of the next block, a little with every key: in bursts
- * the fetches would wait for each other, and the arithmetic for them. */
-INLINE void absorb(float *acc, const float *p, const float *v, size_t ldv, size_t n,
-                   const vf alpha[QV], const char *fetch, size_t step, const size_t dr)
+/* acc[c .. c + dr) = acc alpha + sum_j p[j] v[j][c ..), for the first `tiles` tiles; acc
+ * begins at channel `at`. The block is summed on its own and then added: rounding grows
+ * with the number of blocks, not of keys. Fetches n * step bytes of the next block, a
+ * little with every key: in bursts the fetches would wait for each other, and the
+ * arithmetic for them. */
+INLINE void absorb(const struct kern_tile *const t[PAIR], size_t at, const float *v, size_t ldv, size_t n,
+                   const vf alpha[PV], const char *fetch, size_t step, const size_t dr, const size_t tiles)
 {
-	vf a[DR][QV];
+	vf a[DR][PV];
 
 	UNROLL for (size_t c = 0; c < DR; c++)
-		UNROLL for (size_t u = 0; u < QV; u++)
+		UNROLL for (size_t u = 0; u < PV; u++)
 			a[c][u] = v_set1(0);
 	for (size_t j = 0; j < n; j++) {
-		vf pj[QV];
+		vf pj[PV];
 		v_prefetch_far(fetch + j * step);
-		UNROLL for (size_t u = 0; u < QV; u++)
-			pj[u] = v_load(p + j * LANES + u * VL);
+		UNROLL for (size_t u = 0; u < PV; u++) {
+			if (u >= tiles * QV)
+				break;
+			pj[u] = v_load(t[u / QV]->p + j * LANES + u % QV * VL);
+		}
 		UNROLL for (size_t c = 0; c < DR; c++) {
 			if (c >= dr)
 				break;
 			vf vc = v_set1(v[j * ldv + c]);
-			UNROLL for (size_t u = 0; u < QV; u++)
+			UNROLL for (size_t u = 0; u < PV; u++) {
+				if (u >= tiles * QV)
+					break;
 				a[c][u] = v_fma(vc, pj[u], a[c][u]);
+			}
 		}
 	}
 	UNROLL for (size_t c = 0; c < DR; c++) {
 		if (c >= dr)
 			break;
-		UNROLL for (size_t u = 0; u < QV; u++) {
-			float *at = acc + c * LANES + u * VL;
-			v_store(at, v_fma(v_load(at), alpha[u], a[c][u]));
+		UNROLL for (size_t u = 0; u < PV; u++) {
+			if (u >= tiles * QV)
+				break;
+			float *to = t[u / QV]->acc + (at + c) * LANES + u % QV * VL;
+			v_store(to, v_fma(v_load(to), alpha[u], a[c][u]));
 		}
 	}
 }
@@ -264,30 +287,60 @@ INLINE const char *share_part(const struct share *s, size_t group)
 	return group < s->half ? s->k + group * s->each : s->v + (group - s->half) * s->each;
 }
 
-static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, const float *v,
-                      size_t ldv, size_t n, const struct kern_mask *mask, const float *bias)
+/* The block for the first `tiles` tiles, each with its mask. */
+INLINE void step(const struct kern_tile *const t[PAIR], const float *k, size_t ldk, const float *v, size_t ldv,
+                 size_t n, const struct kern_mask *const mask[PAIR], const float *bias, const size_t tiles)
 {
-	vf top[QV], alpha[QV];
+	const float *q[PAIR];
+	float *p[PAIR];
+	vf top[PV], alpha[PV];
 	size_t row[KR], c = 0;
 
-	for (size_t u = 0; u < QV; u++)
+	UNROLL for (size_t i = 0; i < PAIR; i++) {
+		q[i] = t[i]->q;
+		p[i] = t[i]->p;
+	}
+	for (size_t u = 0; u < PV; u++)
 		top[u] = v_set1(KERN_MASKED);
 	for (size_t j = 0; j < n; j += KR) {
 		/* A short last group repeats its last key: the maximum is unmoved
 		 * and the surplus scores are never read. */
 		for (size_t r = 0; r < KR; r++)
 			row[r] = (j + r < n ? r : n - 1 - j) * ldk;
-		scores(t->q, t->d, k + j * ldk, row, t->p + j * LANES, top);
+		scores(q, t[0]->d, k + j * ldk, row, p, j * LANES, top, tiles);
 	}
-	if (mask || bias)
-		edge(t->p, n, mask, bias, top);
-	weigh(t, n, top, alpha);
-	struct share share = share_of(t, ldk, ldv, n, sizeof *k);
-	for (; c + DR <= t->d_v; c += DR)
-		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share_part(&share, c / DR),
-		       share.step, DR);
-	for (; c < t->d_v; c++)
-		absorb(t->acc + c * LANES, t->p, v + c, ldv, n, alpha, share.v, 0, 1);
+	UNROLL for (size_t i = 0; i < PAIR; i++) {
+		if (i >= tiles)
+			break;
+		if (mask[i] || bias)
+			edge(t[i]->p, n, mask[i], bias, top + i * QV);
+		weigh(t[i], n, top + i * QV, alpha + i * QV);
+	}
+	struct share share = share_of(t[0], ldk, ldv, n, sizeof *k);
+	for (; c + DR <= t[0]->d_v; c += DR)
+		absorb(t, c, v + c, ldv, n, alpha, share_part(&share, c / DR), share.step, DR, tiles);
+	for (; c < t[0]->d_v; c++)
+		absorb(t, c, v + c, ldv, n, alpha, share.v, 0, 1, tiles);
+}
+
+static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, const float *v,
+                      size_t ldv, size_t n, const struct kern_mask *mask, const float *bias)
+{
+	const struct kern_tile *const tiles[2] = { t, t };
+	const struct kern_mask *const masks[2] = { mask, mask };
+
+	step(tiles, k, ldk, v, ldv, n, masks, bias, 1);
+}
+
+static void tile_pair(const struct kern_tile *const t[2], const float *k, size_t ldk, const float *v,
+                      size_t ldv, size_t n, const struct kern_mask *const mask[2])
+{
+	if (PAIR == 2) {
+		step(t, k, ldk, v, ldv, n, mask, NULL, PAIR);
+	} else {
+		tile_step(t[0], k, ldk, v, ldv, n, mask[0], NULL);
+		tile_step(t[1], k, ldk, v, ldv, n, mask[1], NULL);
+	}
 }
 
 static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float *lse,
@@ -323,16 +376,18 @@ static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float 
 static void tile_scores(const struct kern_tile *t, const float *k, size_t ldk, size_t n, float *p)
 {
 	float last[KR * LANES];
-	vf top[QV];
+	const float *const q[2] = { t->q, t->q };
+	vf top[PV];
 	size_t row[KR];
 
-	for (size_t u = 0; u < QV; u++)
+	for (size_t u = 0; u < PV; u++)
 		top[u] = v_set1(KERN_MASKED);
 	for (size_t j = 0; j < n; j += KR) {
 		bool whole = n - j >= KR;
 		for (size_t r = 0; r < KR; r++)
 			row[r] = (whole || j + r < n ? r : n - 1 - j) * ldk;
-		scores(t->q, t->d, k + j * ldk, row, whole ? p + j * LANES : last, top);
+		float *const to[2] = { whole ? p + j * LANES : last, last };
+		scores(q, t->d, k + j * ldk, row, to, 0, top, 1);
 		for (size_t i = 0; !whole && i < (n - j) * LANES; i++)
 			p[j * LANES + i] = last[i];
 	}
@@ -930,6 +985,7 @@ const struct kern TABLE = {
 	.block = BLOCK,
 	.tile_load = tile_load,
 	.tile_step = tile_step,
+	.tile_pair = tile_pair,
 	.tile_store = tile_store,
 	.tile_scores = tile_scores,
 	.lanes_fold_max = lanes_fold_max,

@@ -463,15 +463,15 @@ static void tile_pair_check(struct tile_case c[2], size_t step)
 
 	memcpy(c[1].k.x, c[0].k.x, n * (d + 2) * sizeof(float));
 	memcpy(c[1].v.x, c[0].v.x, n * (d_v + 1) * sizeof(float));
-	for (size_t i = 0; i < 2; i++) {
-		c[i].biased = false;
+	memcpy(c[1].bias.x, c[0].bias.x, n * sizeof(float));
+	c[1].biased = c[0].biased;
+	for (size_t i = 0; i < 2; i++)
 		c->kern->tile_load(&c[i].t, c[i].q.x, d + 1, c[i].rows, c[i].factor);
-	}
 	for (size_t j = 0; j < n; j += step) {
 		const struct kern_mask *const masks[2] = { tile_case_mask(&c[0], j, &mask[0]),
 			                                   tile_case_mask(&c[1], j, &mask[1]) };
 		c->kern->tile_pair(both, c->k.x + j * (d + 2), d + 2, c->v.x + j * (d_v + 1), d_v + 1,
-		                   n - j < step ? n - j : step, masks);
+		                   n - j < step ? n - j : step, masks, c->biased ? c->bias.x + j : NULL);
 	}
 	tile_case_verify(&c[0]);
 	tile_case_verify(&c[1]);

@@ -180,8 +180,10 @@ static void run_group(struct band *b, size_t u, size_t count)
 		size_t n = last - j < b->step ? last - j : b->step;
 		struct tile_source keys = block(b, j, n);
 		size_t g = 0;
-		for (; g + 1 < count; g += 2)
-			tile_edge_pair(&b->tile[g], &b->edge[g], &keys, j, n);
+		for (; g + 1 < count; g += 2) {
+			struct tile *const pair[2] = { &b->tile[g], &b->tile[g + 1] };
+			tile_edge_pair(pair, &b->edge[g], &keys, j, n);
+		}
 		if (g < count)
 			tile_edge_step(&b->tile[g], &b->edge[g], &keys, j, n, NULL);
 	}

@@ -82,6 +82,20 @@ static void step(struct tile *t, const struct tile_source *keys, size_t at, size
 	count_flops(t, n);
 }
 
+/* The same for two tiles. */
+static void step_pair(struct tile *const t[2], const struct tile_source *keys, size_t at, size_t n,
+                      const struct kern_mask *const mask[2], const float *bias, bool last)
+{
+	const struct kern_tile *const both[2] = { &t[0]->k, &t[1]->k };
+
+	aim(t[0], keys, at + n, last);
+	aim(t[1], keys, at + n, last);
+	t[0]->call->kern->tile_pair(both, (const float *)keys->k + at * keys->ldk, keys->ldk,
+	                            (const float *)keys->v + at * keys->ldv, keys->ldv, n, mask, bias);
+	count_flops(t[0], n);
+	count_flops(t[1], n);
+}
+
 static void count_pairs(const struct tile *t, double pairs)
 {
 	if (t->call->stats)
@@ -98,6 +112,19 @@ void tile_keys(struct tile *t, const float *k, size_t ldk, const float *v, size_
 		step(t, &keys, j, here, NULL, bias ? bias + j : NULL, j + here == n);
 	}
 	count_pairs(t, (double)(n * t->rows));
+}
+
+void tile_keys_pair(struct tile *const t[2], const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
+                    const float *bias)
+{
+	const struct tile_source keys = { .k = k, .v = v, .ldk = ldk, .ldv = ldv };
+	const struct kern_mask *const none[2] = { NULL, NULL };
+
+	for (size_t j = 0; j < n; j += t[0]->step) {
+		size_t here = n - j < t[0]->step ? n - j : t[0]->step;
+		step_pair(t, &keys, j, here, none, bias ? bias + j : NULL, j + here == n);
+	}
+	count_pairs(t[0], (double)(n * (t[0]->rows + t[1]->rows)));
 }
 
 /* lo and hi of each lane, relative to key j; lanes without a query copy the
@@ -162,11 +189,9 @@ void tile_edge_step(struct tile *t, const struct tile_edge *e, const struct tile
 	     end == e->last);
 }
 
-void tile_edge_pair(struct tile t[2], const struct tile_edge e[2], const struct tile_source *keys, size_t j,
-                    size_t n)
+void tile_edge_pair(struct tile *const t[2], const struct tile_edge e[2], const struct tile_source *keys,
+                    size_t j, size_t n)
 {
-	const struct attn_call *c = t->call;
-	const struct kern_tile *const both[2] = { &t[0].k, &t[1].k };
 	int32_t lo[2][KERN_MAX_LANES], hi[2][KERN_MAX_LANES];
 	struct kern_mask mask[2];
 	const struct kern_mask *masks[2] = { NULL, NULL };
@@ -174,24 +199,18 @@ void tile_edge_pair(struct tile t[2], const struct tile_edge e[2], const struct 
 	bool some[2] = { clip(&e[0], j, n, &begin[0], &end[0]), clip(&e[1], j, n, &begin[1], &end[1]) };
 
 	if (keys->bf16 || !some[0] || !some[1] || begin[0] != begin[1] || end[0] != end[1]) {
-		tile_edge_step(&t[0], &e[0], keys, j, n, NULL);
-		tile_edge_step(&t[1], &e[1], keys, j, n, NULL);
+		tile_edge_step(t[0], &e[0], keys, j, n, NULL);
+		tile_edge_step(t[1], &e[1], keys, j, n, NULL);
 		return;
 	}
 	for (size_t i = 0; i < 2; i++) {
 		if (whole(&e[i], begin[i], end[i]))
 			continue;
-		relative(&t[i], e[i].lo, e[i].hi, begin[i], lo[i], hi[i]);
+		relative(t[i], e[i].lo, e[i].hi, begin[i], lo[i], hi[i]);
 		mask[i] = (struct kern_mask){ .lo = lo[i], .hi = hi[i] };
 		masks[i] = &mask[i];
 	}
-	aim(&t[0], keys, end[0] - j, end[0] == e[0].last && end[1] == e[1].last);
-	t[0].k.turn /= 2; /* what is fetched is fetched for both */
-	t[0].k.turns = (t[0].k.turns + 1) / 2;
-	c->kern->tile_pair(both, (const float *)keys->k + (begin[0] - j) * keys->ldk, keys->ldk,
-	                   (const float *)keys->v + (begin[0] - j) * keys->ldv, keys->ldv, end[0] - begin[0], masks);
-	for (size_t i = 0; i < 2; i++)
-		count_flops(&t[i], end[0] - begin[0]);
+	step_pair(t, keys, begin[0] - j, end[0] - begin[0], masks, NULL, end[0] == e[0].last && end[1] == e[1].last);
 }
 
 void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv,
@@ -281,6 +300,36 @@ void tile_run(const struct attn_call *call, struct attn_team *team, tile_pattern
 	attn_barrier(team);
 	for (size_t i; (i = atomic_fetch_add(next, 1)) < tiles;)
 		run_tile(&t, down ? tiles - 1 - i : i, pattern, ctx, resume);
+	attn_barrier(team);
+}
+
+void tile_run_keys(const struct attn_call *call, struct attn_team *team, const float *k, size_t ldk,
+                   const float *v, size_t ldv, size_t n, const float *bias)
+{
+	const struct attn_shape *s = call->shape;
+	size_t lanes = call->kern->lanes, pairs = (s->n_q + 2 * lanes - 1) / (2 * lanes);
+	struct tile tile[2], *const both[2] = { &tile[0], &tile[1] };
+
+	for (size_t i = 0; i < 2; i++) {
+		tile_init(&tile[i], call, (char *)call->scratch + i * tile_scratch_bytes(s->d, s->d_v), s->d, s->d_v);
+		tile[i].turn = i;
+		tile[i].turns = 2;
+	}
+	for (size_t u = team->rank; u < pairs; u += team->size) {
+		size_t count = 0;
+		for (size_t q0 = u * 2 * lanes; count < 2 && q0 < s->n_q; q0 += lanes, count++) {
+			struct tile *t = &tile[count];
+			t->q0 = q0;
+			tile_load(t, (const float *)call->q + q0 * call->ldq, call->ldq, s->n_q - q0 < lanes ? s->n_q - q0 : lanes);
+		}
+		if (count == 2)
+			tile_keys_pair(both, k, ldk, v, ldv, n, bias);
+		else
+			tile_keys(tile, k, ldk, v, ldv, n, bias);
+		for (size_t i = 0; i < count; i++)
+			tile_store(&tile[i], (float *)call->out + tile[i].q0 * call->ldo, call->ldo,
+			           call->lse ? call->lse + tile[i].q0 : NULL);
+	}
 	attn_barrier(team);
 }
 

@@ -46,6 +46,10 @@ void tile_load(struct tile *t, const float *q, size_t ldq, size_t rows);
 void tile_keys(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
                const float *bias);
 
+/* The same for two tiles at once, which is faster. */
+void tile_keys_pair(struct tile *const t[2], const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
+                    const float *bias);
+
 /* Query r sees key j iff lo[r] <= j < hi[r], r < rows. */
 void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv,
                   const size_t *lo, const size_t *hi, const float *bias);
@@ -76,8 +80,8 @@ void tile_edge_step(struct tile *t, const struct tile_edge *e, const struct tile
                     size_t j, size_t n, const float *bias);
 
 /* The same for two tiles at once, faster where the block is the same for both. */
-void tile_edge_pair(struct tile t[2], const struct tile_edge e[2], const struct tile_source *keys, size_t j,
-                    size_t n);
+void tile_edge_pair(struct tile *const t[2], const struct tile_edge e[2], const struct tile_source *keys,
+                    size_t j, size_t n);
 
 /* Query r sees key j iff bit r of bits[j]. */
 void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
@@ -96,6 +100,11 @@ void tile_resume(struct tile *t, const float *out, size_t ldo, const float *lse)
  * resume, each tile starts from what out and lse (not NULL) already hold. */
 void tile_run(const struct attn_call *call, struct attn_team *team, tile_pattern *pattern,
               const void *ctx, bool resume);
+
+/* Every query of the call over the same n keys; bias as in tile_keys. Split over the
+ * team, ends with a barrier. Scratch: that of two tiles. */
+void tile_run_keys(const struct attn_call *call, struct attn_team *team, const float *k, size_t ldk,
+                   const float *v, size_t ldv, size_t n, const float *bias);
 
 /* The causal limit: query i sees keys j < tile_visible(shape, i). */
 static inline size_t tile_visible(const struct attn_shape *s, size_t i)

@@ -96,10 +96,10 @@ struct kern {
 	                  const float *v, size_t ldv, size_t n,
 	                  const struct kern_mask *mask, const float *bias);
 
-	/* The same for two tiles of one shape, whose prefetching follows the first. */
+	/* The same for two tiles of one shape, one after the other in turn. */
 	void (*tile_pair)(const struct kern_tile *const t[2], const float *k, size_t ldk,
 	                  const float *v, size_t ldv, size_t n,
-	                  const struct kern_mask *const mask[2]);
+	                  const struct kern_mask *const mask[2], const float *bias);
 
 	/* out = acc / sum for `rows` lanes, 0 where nothing was seen; lse, if not
 	 * NULL, gets max + log2(sum) in natural units, -inf where nothing was seen. */

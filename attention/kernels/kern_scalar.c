@@ -72,10 +72,10 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 }
 
 static void tile_pair(const struct kern_tile *const t[2], const float *k, size_t ldk, const float *v,
-                      size_t ldv, size_t n, const struct kern_mask *const mask[2])
+                      size_t ldv, size_t n, const struct kern_mask *const mask[2], const float *bias)
 {
 	for (size_t i = 0; i < 2; i++)
-		tile_step(t[i], k, ldk, v, ldv, n, mask[i], NULL);
+		tile_step(t[i], k, ldk, v, ldv, n, mask[i], bias);
 }
 
 static void tile_store(const struct kern_tile *t, float *out, size_t ldo, float *lse,

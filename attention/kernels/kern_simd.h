@@ -259,7 +259,7 @@ INLINE void weigh(const struct kern_tile *t, size_t n, const vf top[QV], vf alph
 		v_store(t->sum + u * VL, v_fma(v_load(t->sum + u * VL), alpha[u], sum[u]));
 }
 
-/* This tile's share of the next block of keys and values, spread over the
+/* The share of `tiles` tiles of the next block of keys and values, spread over the
  * groups of channels of absorb(): the first half fetches keys, the second
  * values, `step` bytes with every key. */
 struct share {
@@ -268,17 +268,18 @@ struct share {
 	size_t half;
 };
 
-INLINE struct share share_of(const struct kern_tile *t, size_t ldk, size_t ldv, size_t n,
+INLINE struct share share_of(const struct kern_tile *t, size_t tiles, size_t ldk, size_t ldv, size_t n,
                              size_t element)
 {
-	size_t half = (t->d_v / DR + 1) / 2 + !(t->d_v / DR), rows = half * n * t->turns;
+	size_t turns = (t->turns + tiles - 1) / tiles, turn = t->turn / tiles;
+	size_t half = (t->d_v / DR + 1) / 2 + !(t->d_v / DR), rows = half * n * turns;
 	size_t longest = (ldk > ldv ? ldk : ldv) * n * element;
 	struct share s = { .half = half, .step = t->next_k ? longest / rows : 0 };
 
 	s.step = s.step < 64 ? s.step : 64;
 	s.each = s.step * n;
-	s.k = (const char *)(t->next_k ? t->next_k : t->p) + t->turn * half * s.each;
-	s.v = (const char *)(t->next_k ? t->next_v : t->p) + t->turn * half * s.each;
+	s.k = (const char *)(t->next_k ? t->next_k : t->p) + turn * half * s.each;
+	s.v = (const char *)(t->next_k ? t->next_v : t->p) + turn * half * s.each;
 	return s;
 }
 
@@ -316,7 +317,7 @@ INLINE void step(const struct kern_tile *const t[PAIR], const float *k, size_t l
 			edge(t[i]->p, n, mask[i], bias, top + i * QV);
 		weigh(t[i], n, top + i * QV, alpha + i * QV);
 	}
-	struct share share = share_of(t[0], ldk, ldv, n, sizeof *k);
+	struct share share = share_of(t[0], tiles, ldk, ldv, n, sizeof *k);
 	for (; c + DR <= t[0]->d_v; c += DR)
 		absorb(t, c, v + c, ldv, n, alpha, share_part(&share, c / DR), share.step, DR, tiles);
 	for (; c < t[0]->d_v; c++)
@@ -333,13 +334,13 @@ static void tile_step(const struct kern_tile *t, const float *k, size_t ldk, con
 }
 
 static void tile_pair(const struct kern_tile *const t[2], const float *k, size_t ldk, const float *v,
-                      size_t ldv, size_t n, const struct kern_mask *const mask[2])
+                      size_t ldv, size_t n, const struct kern_mask *const mask[2], const float *bias)
 {
 	if (PAIR == 2) {
-		step(t, k, ldk, v, ldv, n, mask, NULL, PAIR);
+		step(t, k, ldk, v, ldv, n, mask, bias, PAIR);
 	} else {
-		tile_step(t[0], k, ldk, v, ldv, n, mask[0], NULL);
-		tile_step(t[1], k, ldk, v, ldv, n, mask[1], NULL);
+		tile_step(t[0], k, ldk, v, ldv, n, mask[0], bias);
+		tile_step(t[1], k, ldk, v, ldv, n, mask[1], bias);
 	}
 }
 

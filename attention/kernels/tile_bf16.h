@@ -155,7 +155,7 @@ static void bf16_step(const struct kern_tile *t, const uint16_t *k, size_t ldk, 
 	} else {
 		bf16_weigh(t, n, top * v_set1(factor), factor, &alpha);
 	}
-	struct share share = share_of(t, ldk, ldv, n, sizeof *k);
+	struct share share = share_of(t, 1, ldk, ldv, n, sizeof *k);
 	for (; c + DR <= t->d_v; c += DR)
 		bf16_absorb(t->acc + c * LANES, t->p, pairs + c, t->d_v, n, alpha, share_part(&share, c / DR),
 		            share.step * 2, DR);

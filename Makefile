@@ -134,6 +134,8 @@ peers:                            ## PyTorch, ONNX Runtime and other engines to 
 
 peers-%: .venv-peers-%/.stamp ;
 
+.PRECIOUS: .venv-peers-%/.stamp
+
 .venv-peers-%/.stamp: harness/peers/%/requirements.txt
 	@echo "peers: $* into .venv-peers-$*"
 	@$(PYTHON) -m venv --clear .venv-peers-$*

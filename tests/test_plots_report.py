@@ -49,6 +49,16 @@ def test_report_needs_no_network(page):
     assert {a or b for a, b in used} <= set(ids)
 
 
+def test_implied_weights_are_on_the_page(tmp_path):
+    table = synthetic.write_run(tmp_path, groups=[("gauss:sigma=1", 64, (16, 32), 6, 0.8, 0.9)])
+    synthetic.keep_weights(tmp_path, table)
+    report.report(data.load(tmp_path), tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    figure = re.search(r'<figure id="gauss-sigma=1-implied-n32".*?</figure>', text, re.S)[0]
+    assert figure.count("<image ") == 11 + 1  # exact and ten others, and the scale
+    assert "no weights that variants imply" not in text
+
+
 def test_hostile_names_are_text(tmp_path):
     evil = {"flash": synthetic.VARIANTS["flash"],
             "</script><script>alert(1)</script>": ("<b>x", *synthetic.VARIANTS["taylor1"][1:])}

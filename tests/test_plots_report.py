@@ -149,7 +149,8 @@ def test_report_fits_its_window(page, folder, tmp_path, width):
 <script>
 document.querySelector("iframe").addEventListener("load", (event) => {{
   const page = event.target.contentDocument, root = page.documentElement;
-  const out = {{ over: root.scrollWidth - root.clientWidth }};
+  const first = page.querySelector("#flash .scroll");
+  const out = {{ over: root.scrollWidth - root.clientWidth, scrolls: first.scrollWidth > first.clientWidth }};
   page.querySelector("#table thead button").click();
   page.querySelector("#table thead button").click();
   out.first = page.querySelector("#table tbody th").textContent.trim();
@@ -168,4 +169,4 @@ document.querySelector("iframe").addEventListener("load", (event) => {{
     dom, console = browse((tmp_path / "frame.html").as_uri(), tmp_path / "profile", f"--window-size={max(width, 500)},1000")
     assert console == []
     out = json.loads(re.search(r"<title>(.*?)</title>", dom)[1])
-    assert out == {"over": 0, "first": "topk", "shown": "1 of 98", "hidden": True, "narrow": width < 640}
+    assert out == {"over": 0, "scrolls": width < 640, "first": "topk", "shown": "1 of 98", "hidden": True, "narrow": width < 640}

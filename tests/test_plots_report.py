@@ -57,6 +57,8 @@ def test_implied_weights_are_on_the_page(tmp_path):
     figure = re.search(r'<figure id="gauss-sigma=1-implied-n32".*?</figure>', text, re.S)[0]
     assert figure.count("<image ") == 11 + 1  # exact and ten others, and the scale
     assert "no weights that variants imply" not in text
+    assert ">As exact, to 0.001: full" in figure  # words are not rounded, as places are
+    assert re.search(r'matrix\(\d\.\d{4,} ', figure)  # nor is the size of a picture
 
 
 def test_hostile_names_are_text(tmp_path):

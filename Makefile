@@ -59,7 +59,7 @@ FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz_*.c))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 objects  = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-.PHONY: all help deps test tests fuzzers test-slow check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench complexity catalogue asan format tidy clean install uninstall
+.PHONY: all help deps test tests fuzzers test-slow check fuzz kills bench-aa bench-coverage bench-harness report figures plugins peers peers-report bench complexity catalogue asan tidy clean install uninstall
 .DEFAULT_GOAL := all
 .PRECIOUS: $(BUILD)/%.o
 
@@ -190,9 +190,6 @@ kills: deps                       ## KILLS (200) random kills, resumed, compared
 asan:                             ## all C tests under AddressSanitizer and UBSan
 	@$(MAKE) $(JOBS) --no-print-directory MODE=asan all tests
 	@tests/run.sh build/$(notdir $(CC))-asan/tests
-
-format:                           ## lay out C as .clang-format says
-	clang-format -i $(shell git ls-files '*.[ch]')
 
 tidy:                             ## static analysis: hints, not a gate
 	clang-tidy --quiet $(ATTN) $(HARNESS) -- $(STRICT) $(PKG_CFLAGS)

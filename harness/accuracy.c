@@ -247,8 +247,7 @@ static bool look(struct worker *w)
 	bool ok = exact_measure(w, &logit_max) && measure_task(w);
 
 	worker_own_stage(w, "the weights that it implies");
-	if (ok && !w->remote)
-		weights_measure(w);
+	ok = ok && (w->remote || weights_measure(w));
 	worker_own_stage(w, "its definition in double");
 	return ok && measure_impl(w, logit_max);
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Says which system packages are missing and installs them: `make deps`.
-# With --check also what `make check` uses: clang, emulators, a cross compiler.
+# With --check also what `make check` uses (clang, emulators, a cross compiler), and
+# zsh, without which the test of its completion is skipped.
 set -eu
 
 want=${1:-}
@@ -42,6 +43,7 @@ need venv python3-venv python3 python python
 if [ "$want" = --check ]; then
 	need clang clang clang clang llvm
 	need qemu-aarch64 qemu-user qemu-user qemu-user -
+	need zsh zsh zsh zsh zsh
 	need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc -
 fi
 missing=$(echo "$missing" | sed 's/ -\b//g')

@@ -49,6 +49,7 @@ struct job {
 	/* Where generated inputs and exact results are kept for the next worker; a
 	 * directory that exists, best in memory, the caller's to remove. "": none. */
 	char cache_dir[JOB_PATH];
+	bool keep_weights;    /* PASS_ACCURACY: leave them in cache_dir, see weights.h */
 	size_t fail_alloc;    /* tests: the block of the arena to refuse, from 1 */
 };
 

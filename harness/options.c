@@ -196,6 +196,8 @@ const struct option_def option_table[] = {
 	  AT(accuracy_only), NULL, 0, 0 },
 	{ "no-accuracy", 0, NULL, "times and memory alone: no errors", OPTION_RUN, MEASURE, apply_flag,
 	  AT(no_accuracy), NULL, 0, 0 },
+	{ "keep-weights", 0, "N", "up to N tokens, keep the weights that the first head implies, in DIR/implied [0]",
+	  OPTION_RUN, MEASURE, apply_unsigned, AT(keep_weights), NULL, 0, WEIGHTS_KEPT_MAX },
 	{ "no-pin", 0, NULL, "leave threads to the scheduler", OPTION_RUN, CELLS | VERB_ROOF, apply_flag, AT(no_pin), NULL, 0, 0 },
 	{ "small-pages", 0, NULL, "time without huge pages, which are used where the kernel gives them on request",
 	  OPTION_RUN, CELLS, apply_flag, AT(small_pages), NULL, 0, 0 },

@@ -65,6 +65,7 @@ enum manual_form { MANUAL_NONE, MANUAL_PAGE, MANUAL_BASH, MANUAL_ZSH };
 enum columns_doc { COLUMNS_NONE, COLUMNS_TEXT, COLUMNS_MD, COLUMNS_JSON_RAW, COLUMNS_JSON_SUMMARY };
 
 enum { OPTIONS_MAX = 64, PLUGINS_MAX = 16 };
+enum { WEIGHTS_KEPT_MAX = 512 }; /* tokens: of a matrix whose elements can be seen */
 
 /* What the user asked for. Zero means "the default" unless said. */
 struct config {
@@ -86,6 +87,7 @@ struct config {
 	double order_seed;
 	bool no_pin, small_pages;
 	bool accuracy_only, no_accuracy;
+	unsigned keep_weights; /* of cells of up to so many tokens */
 	char *cpus, *baseline, *name;
 
 	char *out, *rerun, *sysroot;

@@ -279,11 +279,12 @@ static enum run_end carry_out(struct run *run, struct run_record *record, struct
 	facts->ceilings = run->ceilings;
 	facts->n_ceilings = run->n_ceilings;
 	facts->calibration_start_ns = (double)sensors_calibrate();
+	scratch_make(run->scratch);
 	if (!runjson_write(run->dir, record, facts, run->error) ||
-	    !topo_export(run->topo, run->dir, run->error) || !reset_cells(run, run->error)) {
+	    !topo_export(run->topo, run->dir, run->error) || !reset_cells(run, run->error) ||
+	    !implied_open(run)) {
 		end = RUN_STOPPED;
 	} else {
-		scratch_make(run->scratch);
 		progress_start(&run->progress, run->config->quiet);
 		end = run_measure(run);
 		progress_stop(&run->progress);

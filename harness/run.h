@@ -78,6 +78,12 @@ enum run_end run_measure(struct run *run);
 /* 0: go on; 1: stop after the current worker; more: at once. */
 extern volatile sig_atomic_t run_interrupts;
 
+/* DIR/implied, where the weights of cells are kept if the user wants them; false:
+ * run->error says why not. Opened once there is a scratch directory, emptied by
+ * --fresh; then, after each worker, what that left is taken. */
+bool implied_open(struct run *run);
+bool implied_keep(struct run *run, const struct job *job, const struct outcome *out);
+
 /* A line for events.log: time, kind, text. */
 __attribute__((format(printf, 3, 4)))
 void run_event(const struct run *run, const char *kind, const char *format, ...);

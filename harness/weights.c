@@ -3,8 +3,11 @@
  * Implied weights, head by head. */
 #include "weights.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "../datasets/npy.h"
 #include "reference.h"
 
 /* The matrix of a head has at most KEYS x KEYS elements; of each of the first
@@ -191,6 +194,34 @@ static bool probe_head(struct probe *p, struct weights_row *sum, size_t *rows)
 	return true;
 }
 
+void weights_path(const struct job *job, char path[WEIGHTS_PATH])
+{
+	snprintf(path, WEIGHTS_PATH, "%s/%s.npy", job->cache_dir, job->cell.id);
+}
+
+/* Of the head that was probed last, all rows. */
+static bool keep(const struct probe *p)
+{
+	const struct cell *c = &p->w->layer.cell;
+	const struct reference_input in = { .n_q = c->n_q, .n_k = c->n_k, .causal = c->causal };
+	size_t n = c->n_q * c->n_k;
+	float *both = malloc(2 * n * sizeof *both);
+	char path[WEIGHTS_PATH], error[TENSOR_ERROR_MAX];
+
+	if (!both)
+		return worker_end(p->w, STATUS_OOM, "no memory for the weights to keep");
+	for (size_t i = 0; i < c->n_q; i++) {
+		exact_row(p, i, reference_visible(&in, i));
+		for (size_t j = 0; j < c->n_k; j++)
+			both[i * c->n_k + j] = (float)exp(p->log_p[j]);
+	}
+	memcpy(both + n, p->out, n * sizeof *both);
+	weights_path(p->w->job, path);
+	bool ok = npy_write(path, 3, (const size_t[]){ 2, c->n_q, c->n_k }, both, error);
+	free(both);
+	return ok || worker_end(p->w, STATUS_FAILED, "%s", error);
+}
+
 static bool take_memory(struct probe *p)
 {
 	const struct cell *c = &p->w->layer.cell;
@@ -210,18 +241,21 @@ static bool take_memory(struct probe *p)
 	return true;
 }
 
-void weights_measure(struct worker *w)
+bool weights_measure(struct worker *w)
 {
 	const struct layer *l = &w->layer;
 	struct probe p = { .w = w };
 	struct weights_row sum = { 0 };
 	/* All sequences, or the first, whose length is that of the cell. */
 	size_t rows = 0, heads = l->cell.lengths == LENGTHS_FULL ? l->plan.total : l->cell.heads;
-	bool ok = plan_probe(&l->cell, l->plan.arg, l->plan.flags, &p) && take_memory(&p);
+	bool ok = plan_probe(&l->cell, l->plan.arg, l->plan.flags, &p) && take_memory(&p), kept = true;
 
 	p.n_rows = reference_rows(l->cell.n_q, ROWS, ROWS, p.rows);
-	for (p.head = 0; ok && p.head < heads && p.head < HEADS; p.head++)
+	for (p.head = 0; ok && p.head < heads && p.head < HEADS; p.head++) {
 		ok = probe_head(&p, &sum, &rows);
+		if (ok && p.head == 0 && w->job->keep_weights)
+			kept = keep(&p);
+	}
 	if (ok && rows > 0) {
 		w->out->weights_rows = (int64_t)rows;
 		w->out->weights_tv = sum.tv / (double)rows;
@@ -235,4 +269,5 @@ void weights_measure(struct worker *w)
 	free(p.shared);
 	free(p.scratch);
 	free(p.log_p);
+	return kept;
 }

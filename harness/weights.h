@@ -8,6 +8,9 @@
  *     kl        mean of sum_j P_j ln(P_j / A_j)
  *     kl_rev    mean of sum_j A_j ln(A_j / P_j)
  *     dropped   mean of the sum of P_j over keys with A_j = 0
+ *
+ * On request both matrices of the first head are kept: the worker leaves them
+ * with what it has for the next worker, from where the parent takes them.
  */
 #ifndef HARNESS_WEIGHTS_H
 #define HARNESS_WEIGHTS_H
@@ -16,8 +19,13 @@
 
 /* Fills the weights_* of the outcome, or leaves them unknown: too many keys, no
  * such matrix, no memory. Where sequences differ in length, the first is looked at.
- * Called after the output of the layer is there. */
-void weights_measure(struct worker *w);
+ * Called after the output of the layer is there. False: what there is to keep could
+ * not be kept, and the pass ended. */
+bool weights_measure(struct worker *w);
+
+/* Where they are kept: NumPy's format, float32, 2 x n_q x n_k, P before A. */
+enum { WEIGHTS_PATH = JOB_PATH + 32 };
+void weights_path(const struct job *job, char path[WEIGHTS_PATH]);
 
 /* Bytes that it takes for a cell. */
 size_t weights_bytes(const struct cell *cell);

@@ -164,6 +164,8 @@ static void make_job(struct run *run, const struct planned *p, enum pass pass, u
 		                        : 0,
 		.scrub_bytes = JOB_SCRUB_FACTOR * run->topology.llc_bytes,
 	};
+	job->keep_weights = pass == PASS_ACCURACY && p->cell.n_q <= config->keep_weights &&
+	                    p->cell.n_k <= config->keep_weights;
 	job->own_s = own_seconds(&p->cell, pass);
 	if (engine_info(p->cell.variant))
 		limit += ENGINE_START_S;
@@ -316,6 +318,9 @@ bool work(struct run *run, size_t i, enum pass pass, unsigned round, unsigned po
 	if (out.status == STATUS_TIMEOUT && pass != PASS_ACCURACY)
 		note_timeout(run, &p->cell);
 	report(run, &job, &out);
+	/* First: rows say that a cell is done. */
+	if (!implied_keep(run, &job, &out))
+		return stop_with(end, RUN_STOPPED);
 	return keep_outcome(run, i, &job, &out, end);
 }
 

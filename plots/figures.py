@@ -63,6 +63,9 @@ def _of_group(analysis, group, lengths):
         add(f"memory-pareto-n{best}", f"Error against peak workspace at n = {best}", more=", front marked")
     if best and usual_cost(group).name != WORK.name and knobs.knobs(group, best):
         add(f"work-pareto-n{best}", f"Error against operations at n = {best}", more=", front marked")
+    kept = matrices.length(analysis.run, group)
+    if kept:
+        add(f"implied-n{kept}", f"Weights that variants imply at n = {kept}", more=", beside exact ones")
     for name, title, drawn in (
             ("fronts", "Fronts of error against time", trade.has_fronts(group)),
             ("equal-error", "Speed at equal error", trade.has_equal_error(group)),
@@ -81,8 +84,6 @@ def _of_run(analysis, overlay):
     for base in ("flash", "full"):
         if forest.mapped_groups(run, base):
             out.append(_run_figure(f"crossovers-{base}", f"Lengths from which variants are faster than {base}"))
-    if matrices.implied(run):
-        out.append(_run_figure("implied", "Weights that variants imply, beside exact ones"))
     if matrices.heads(run):
         out.append(_run_figure("entropy", "How peaked the heads of stored inputs are"))
     for sweep in inputs.sweeps(run):
@@ -103,8 +104,8 @@ def _run_figure(name, title, columns=(2, 1)):
 def skipped(run):
     """Figures that there would be if the run had more, and what it would take."""
     out = []
-    if not matrices.implied(run):
-        out.append(f"no weights that variants imply: there are no matrices in {run.path / 'implied'}.")
+    if not any(matrices.length(run, g) for g in run.groups):
+        out.append("no weights that variants imply: the run kept none, which `--keep-weights 256` does up to 256 tokens.")
     if run.groups and all(roofline.ceilings(run, g) is None for g in run.groups):
         out.append("no roofline: run.json holds no ceilings of the machine for these threads.")
     if not run.cells["task_accuracy"].notna().any():
@@ -124,7 +125,7 @@ def draw(analysis, figure, columns):
             return (inputs.curves if what == "input" else inputs.states)(sweep, columns, cpu)
         if name == "published":
             return published.overlay(analysis, columns, cpu)
-        return {"implied": matrices.heat, "entropy": matrices.entropy, "noise": noise.noise}[name](run, columns, cpu)
+        return {"entropy": matrices.entropy, "noise": noise.noise}[name](run, columns, cpu)
     group = next(g for g in run.groups if g.slug == figure.slug)
     if name.startswith("pareto-n"):
         return pareto(group, int(name.removeprefix("pareto-n")), columns, cpu)
@@ -132,6 +133,8 @@ def draw(analysis, figure, columns):
         return pareto(group, int(name.removeprefix("memory-pareto-n")), columns, cpu, MEMORY)
     if name.startswith("work-pareto-n"):
         return pareto(group, int(name.removeprefix("work-pareto-n")), columns, cpu, WORK)
+    if name.startswith("implied-n"):
+        return matrices.heat(run, group, int(name.removeprefix("implied-n")), columns, cpu)
     if name.endswith("-families"):
         return family_lines(group, QUANTITIES[name.removesuffix("-families")], cpu)
     if name in QUANTITIES:

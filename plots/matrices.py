@@ -1,83 +1,124 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Attention itself: the matrices that variants imply, and how peaked real heads are.
 
-DIR/implied/ holds exact.npy and NAME.npy, one n x n matrix a variant (its output where
-the values are the identity); rows are queries. Entropies are those in origin.json beside
-stored tensors."""
+A run with --keep-weights leaves DIR/implied/CELL_ID.npy: the weights of exact attention and
+those that the variant implies (its output where the values are the identity), 2 x n_q x n_k;
+rows are queries. Entropies are those in origin.json beside stored tensors."""
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.colors import LogNorm
 
 from . import style
-from .axes import set_ticks
+from .axes import decimal_ticks, plain, set_ticks
 from .canvas import PAD, Sheet
 from .data import DataError
 from .labels import cut, text_width
+from .lines import facts
 
 LARGEST = 512  # of a matrix that is drawn
+ALIKE = 1e-3   # a relative distance to exact that no shade of grey shows
+GREYS = colormaps["Greys"].with_extremes(bad="white", under="white")
 STORED = Path(__file__).parent.parent / "datasets" / "real"
 
 
-def implied(run):
-    """[(name, matrix)], exact first; [] without any."""
-    folder = run.path / "implied"
-    names = sorted(p.stem for p in folder.glob("*.npy")) if folder.is_dir() else []
-    if "exact" not in names or len(names) < 2:
-        return []
-    out = []
-    for name in ["exact"] + [n for n in names if n != "exact"]:
-        path = folder / f"{name}.npy"
-        try:
-            matrix = np.load(path, allow_pickle=False)
-        except (ValueError, OSError) as err:
-            raise DataError(f"{path}: not an array as numpy.save writes it ({err}).") from None
-        if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating) or max(matrix.shape) > LARGEST:
-            raise DataError(f"{path}: wanted numbers of two dimensions, each at most {LARGEST}; it is "
-                            f"{matrix.dtype} {matrix.shape}.")
-        out.append((name, matrix.astype(float)))
-    wrong = [n for n, m in out if m.shape != out[0][1].shape]
-    if wrong:
-        raise DataError(f"{folder / wrong[0]}.npy: its shape is not that of exact.npy.")
+@dataclass(frozen=True)
+class Implied:
+    exact: np.ndarray
+    others: list   # [(label, matrix)]
+    alike: list    # labels of those that are exact to the eye
+    without: list  # labels of those that were measured and have no such matrix
+
+
+def _kept(run, series, n):
+    """Path of the weights that a series implies at length n, of the first seed that has
+    them; None without any."""
+    paths = [run.path / "implied" / f"{cell}.npy" for _, cell in series.ids(n)]
+    return next((p for p in paths if p.is_file()), None)
+
+
+def length(run, group):
+    """The longest at which weights were kept; None: at none."""
+    return next((n for n in reversed(group.measured_lengths) if any(_kept(run, s, n) for s in group.series)), None)
+
+
+def implied(run, group, n):
+    out = Implied(None, [], [], [])
+    for s in group.series:
+        path = _kept(run, s, n)
+        if path is None:
+            if s.own and s.at(n) is not None:
+                out.without.append(s.label)
+            continue
+        exact, matrix = _read(path)
+        if out.exact is None:
+            out = Implied(exact, out.others, out.alike, out.without)
+        if exact.shape != out.exact.shape or distance(exact, out.exact) > ALIKE:
+            raise DataError(f"{path}: its exact weights are not those of the other files of this input and shape. "
+                            "Measure again with --fresh.")
+        if distance(matrix, exact) < ALIKE:
+            out.alike.append(s.label)
+        else:
+            out.others.append((s.label, matrix))
     return out
 
 
-def heat(run, columns, machine=""):
-    """Heat maps side by side, exact first; None without matrices."""
-    found = implied(run)
-    if not found:
-        return None
+def _read(path):
+    """(exact, implied), each n_q x n_k."""
+    try:
+        both = np.load(path, allow_pickle=False)
+    except (ValueError, OSError) as err:
+        raise DataError(f"{path}: not an array as numpy.save writes it ({err}).") from None
+    if both.ndim != 3 or len(both) != 2 or not np.issubdtype(both.dtype, np.floating) or max(both.shape) > LARGEST:
+        raise DataError(f"{path}: wanted numbers, 2 x n_q x n_k, n at most {LARGEST}; it is {both.dtype} {both.shape}.")
+    return both.astype(float)
+
+
+def distance(matrix, exact):
+    return np.linalg.norm(matrix - exact) / np.linalg.norm(exact)
+
+
+def heat(run, group, n, columns, machine=""):
+    """Heat maps side by side, exact first."""
+    found = implied(run, group, n)
+    panels = [("exact", found.exact)] + found.others
     size = style.SIZES[columns]
-    across = min(len(found), 5 if columns == 2 else 3)
-    down = -(-len(found) // across)
-    exact = found[0][1]
-    inner = style.SIZES[columns]["width"] * 72 - 2 * PAD - 40
+    across = min(len(panels), 5 if columns == 2 else 3)
+    down = -(-len(panels) // across)
+    inner = size["width"] * 72 - 2 * PAD - 40
     side = (inner - (across - 1) * 8) / across
-    tall, head = side * exact.shape[0] / exact.shape[1], size["text"] * 3.0
-    sheet = Sheet(columns, "Weights that variants imply", [f"{exact.shape[0]} queries, {exact.shape[1]} keys", machine] if machine
-                  else [f"{exact.shape[0]} queries, {exact.shape[1]} keys"], [],
-                  ["Row: a query, column: a key. Same scale for all; white: no weight, or a negative one. Number: relative "
-                   "distance to exact, Frobenius norm."], down * (tall + head), below=6, left=PAD)
-    top = float(exact.max())
+    rows, keys = found.exact.shape
+    tall, head = side * rows / keys, size["text"] * 3.6
+    notes = ["Row: a query, column: a key, of the first head. Same scale for all; white: no weight, or a negative one. "
+             "Number: relative distance to exact, Frobenius norm."]
+    if found.alike:
+        notes.append(f"As exact, to {ALIKE:g}: {', '.join(found.alike)}.")
+    if found.without:
+        notes.append(f"No product of weights and values, so no such matrix: {', '.join(found.without)}.")
+    sheet = Sheet(columns, f"Weights that variants imply at n = {n}", facts(group) + ([machine] if machine else []), [],
+                  notes, down * (tall + head), below=6, left=PAD)
+    top = float(found.exact.max())
     norm = LogNorm(top * 1e-4, top)
-    for k, (name, matrix) in enumerate(found):
+    for k, (name, matrix) in enumerate(panels):
         x = PAD + (k % across) * (side + 8)
         y = sheet.top - (k // across) * (tall + head) - head - tall + 2
         ax = sheet.axes(x, y, x + side, y + tall)
-        drawn = ax.imshow(np.where(matrix > 0, matrix, np.nan), cmap="Greys", norm=norm, interpolation="nearest", aspect="auto")
+        drawn = ax.imshow(np.where(matrix > 0, matrix, np.nan), cmap=GREYS, norm=norm, interpolation="none", aspect="auto")
         ax.grid(False)
         ax.set_xticks([])
         ax.set_yticks([])
-        away = np.linalg.norm(matrix - exact) / np.linalg.norm(exact)
+        ax.spines[:].set_visible(True)
         small = size["text"] - 0.3
         sheet.text(x, y + tall + 3 + small * 1.25, cut(name, small, side), size=small)
-        sheet.text(x, y + tall + 3, f"{away:.2g}" if k else "", size=small, color=style.MUTED)
+        sheet.text(x, y + tall + 3, f"{distance(matrix, found.exact):.2g}" if k else "", size=small, color=style.MUTED)
     bar = sheet.axes(sheet.right - 34, sheet.top - head - tall + 2, sheet.right - 28, sheet.top - head + 2)
     sheet.figure.colorbar(drawn, cax=bar)
     bar.grid(False)
-    set_ticks(bar.yaxis, [top * 10.0**-e for e in range(0, 5)], lambda v: f"{v:.1g}")
+    set_ticks(bar.yaxis, decimal_ticks(norm.vmin, norm.vmax, 5), plain)
     bar.tick_params(labelsize=size["text"] - 1)
     return sheet.figure
 

@@ -25,7 +25,8 @@ def colours():
 _VARIABLES = {value: f"var(--{name})" for value, name in colours().items()}
 _COLOUR = re.compile("|".join(_VARIABLES))
 _ID = re.compile(r'(\bid="|xlink:href="#|url\(#)([^")]+)')
-_LONG = re.compile(r"scale\([^)]*\)|-?\d+\.\d{3,}")
+_TAG = re.compile(r"<[^>]*>")
+_LONG = re.compile(r"(?:scale|matrix)\([^)]*\)|-?\d+\.\d{3,}")
 _FONT = re.compile(r"font: (?:(?P<weight>\d+|bold) )?(?P<size>[\d.]+)px [^;\"]*|font-family: [^;\"]*; ?")
 
 
@@ -34,7 +35,7 @@ def inline(text, prefix, label):
     text = text[text.index("<svg"):]
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
     text = _ID.sub(lambda m: f"{m[1]}{prefix}{m[2]}", text)
-    text = _LONG.sub(lambda m: m[0] if m[0].startswith("scale") else f"{float(m[0]):.2f}", text)
+    text = _TAG.sub(lambda tag: _LONG.sub(_rounded, tag[0]), text)
     text = _COLOUR.sub(lambda m: _VARIABLES[m[0]], text)
     text = _FONT.sub(_short_font, text)
     width, height = re.search(r'viewBox="0 0 (\S+) (\S+)"', text).groups()
@@ -42,6 +43,11 @@ def inline(text, prefix, label):
             'xmlns:xlink="http://www.w3.org/1999/xlink">')
     body = text[text.index(">") + 1:]
     return head + re.sub(r"\n\s*", "\n", body).replace("\n>", ">").strip()
+
+
+def _rounded(match):
+    """Of places; what they are multiplied by stays."""
+    return match[0] if match[0].endswith(")") else f"{float(match[0]):.2f}"
 
 
 def _short_font(match):

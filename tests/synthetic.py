@@ -106,6 +106,18 @@ def write_run(path, variants=VARIANTS, groups=GROUPS, faults=(), rounds=9, noise
     return table
 
 
+def keep_weights(path, table, n=32):
+    """path/implied, as `attnbench run --keep-weights` leaves it, of the longest cells: exact variants are
+    exact, others drop small weights, the last has no such matrix. Returns {variant: path}."""
+    (path / "implied").mkdir()
+    exact, paths = np.random.default_rng(0).dirichlet(np.ones(n), n), {}
+    for k, (_, row) in enumerate(table[table["n_k"] == table["n_k"].max()].iloc[:-1].iterrows()):
+        own = exact if row["family"] == "exact" else np.where(exact < 0.01 * k, 0, exact)
+        paths[row["variant"]] = path / "implied" / f"{row['cell_id']}.npy"
+        np.save(paths[row["variant"]], np.stack([exact, own]).astype("f4"))
+    return paths
+
+
 def _growth(at256, exponent, n):
     return at256 * (n / 256) ** exponent
 

@@ -120,6 +120,32 @@ def test_every_metric_against_numpy(tensors, tmp_path, causal):
         assert row["task_accuracy"] == row["task_chance"] == row["task_answers"] == ""
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_weights_that_are_kept(tensors, tmp_path, causal):
+    """The matrices of the first head, for every cell that has them and is short enough; once."""
+    path, q, k, _ = tensors
+    out = tmp_path / "run"
+    args = ["--variant", "flash,sliding-window:left=5:right=5,linear-elu,aft-simple", "--n", "24,48", "--d", 16,
+            "--seconds", "2ms", "--heads", 2, "--causal", int(causal), "--data", f"file:{path}", "--keep-weights", 47]
+    rows = errors(out, *args)
+    short = {r["cell_id"]: r["variant"] for r in rows if r["n_k"] == "24" and r["variant"] != "aft-simple"}
+    files = {f.stem: f for f in (out / "implied").iterdir()}
+    assert len(short) == 3 and files.keys() == short.keys()
+    wanted = softmax(q[0, :24], k[0, :24], causal)
+    for cell, variant in short.items():
+        exact, own = np.load(files[cell], allow_pickle=False)
+        assert exact.dtype == np.float32 and exact == pytest.approx(wanted, abs=1e-6)
+        assert own.sum(1) == pytest.approx(np.ones(24), abs=1e-5)
+        assert not causal or not np.triu(own, 1).any()
+        assert (abs(own - exact).max() < 1e-6) == (variant == "flash")
+        assert variant != "sliding-window" or (own[0, 6:] == 0).all() and own[0, :6].any()
+    before = {c: f.stat().st_mtime_ns for c, f in files.items()}
+    errors(out, *args)
+    assert {c: f.stat().st_mtime_ns for c, f in files.items()} == before
+    errors(out, *args[:-2], "--fresh")
+    assert not list((out / "implied").iterdir())
+
+
 def test_what_has_no_weights_has_no_numbers_for_them(tmp_path):
     rows = errors(tmp_path / "run", "--variant", "fnet,aft-simple,flash", "--n", "64,1100", "--d", 16)
     for row in rows:

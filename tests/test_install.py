@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What surrounds the program: help, manual page, completion, installation."""
 import os
+import pty
 import re
 import shutil
 import subprocess
 
 import pytest
 
-from cli import PROGRAM, ROOT, built, call
+from cli import PROGRAM, ROOT, built, call, wait_for
 
 pytestmark = built
 VERBS = call("complete", "attnbench ").stdout.split() if os.access(PROGRAM, os.X_OK) else []
@@ -164,12 +165,47 @@ def test_bash_completes(prefix):
                                         "complete -F _attnbench attnbench"]
 
 
-def test_zsh_script_parses(prefix):
-    script = prefix / "share/zsh/site-functions/_attnbench"
-    assert script.read_text().startswith("#compdef attnbench\n")
+ZSHRC = r"""
+fpath=($PREFIX/share/zsh/site-functions $fpath)
+autoload -Uz compinit && compinit -u
+note() { print -r -- "$BUFFER" >>$NOTES; BUFFER= }
+zle -N note && bindkey '^G' note
+zle-line-init() { : >>$NOTES }
+zle -N zle-line-init
+"""
+ZSH = {  # what is typed before a tab, and the line behind it
+    "attnbench rep": "attnbench report ", "attnbench run --vari": "attnbench run --variant ",
+    "attnbench run --keep-weights 8 --no-acc": "attnbench run --keep-weights 8 --no-accuracy ",
+    "attnbench run --variant full,flas": "attnbench run --variant full,flash ",
+    "attnbench run --variant=full,flas": "attnbench run --variant=full,flash ",
+    "attnbench run -v performer:m=1:ort": "attnbench run -v performer:m=1:ortho=",
+    "attnbench run -v performer:map=pos": "attnbench run -v performer:map=positive ",
+    "attnbench run --data gauss:sig": "attnbench run --data gauss:sigma=",
+    "attnbench run harness/sweeps/defa": "attnbench run harness/sweeps/default.ini ",
+    "attnbench report resul": "attnbench report results/", "attnbench run --out=resul": "attnbench run --out=results/",
+}
+
+
+def test_zsh_completes(prefix, tmp_path):
+    """At the prompt of a zsh that reads the installed script."""
     if not shutil.which("zsh"):
         pytest.skip("zsh is not installed")
-    subprocess.run(["zsh", "-n", script], check=True)
+    notes = tmp_path / "notes"
+    (tmp_path / ".zshrc").write_text(ZSHRC)
+    terminal, inside = pty.openpty()
+    env = {**os.environ, "PATH": f"{prefix}/bin:{os.environ['PATH']}", "PREFIX": str(prefix), "NOTES": str(notes),
+           "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+    with subprocess.Popen(["zsh", "-i"], cwd=ROOT, env=env, stdin=inside, stdout=inside, stderr=inside,
+                          start_new_session=True) as shell:
+        try:
+            wait_for(notes.exists)
+            for count, line in enumerate(ZSH, 1):
+                os.write(terminal, f"{line}\t\a".encode())
+                wait_for(lambda: len(notes.read_text().splitlines()) == count)
+        finally:
+            screen = os.read(terminal, 1 << 16)
+            shell.kill()
+    assert dict(zip(ZSH, notes.read_text().splitlines())) == ZSH, screen
 
 
 def test_uninstall_leaves_nothing(prefix):

@@ -240,20 +240,19 @@ def test_knobs(tmp_path, columns):
 
 @pytest.mark.parametrize("columns", [2, 1])
 def test_implied_weights(tmp_path, columns):
-    synthetic.write_run(tmp_path, groups=synthetic.GROUPS[:1], raw=False)
-    (tmp_path / "implied").mkdir()
-    exact = np.random.default_rng(0).dirichlet(np.ones(32), 32)
-    np.save(tmp_path / "implied" / "exact.npy", exact.astype("f4"))
-    for k in range(6):
-        np.save(tmp_path / "implied" / f"variant-{k} m={k}.npy", np.where(exact < 0.01 * k, 0, exact))
-    texts = texts_of(tmp_path, "implied", columns)
-    assert "exact" in texts and "variant-0" in texts and "32 queries, 32 keys" in texts
-    np.save(tmp_path / "implied" / "wrong.npy", np.zeros((3, 3)))
-    with pytest.raises(data.DataError, match="not that of exact"):
-        figures.plan(derive.Analysis(data.load(tmp_path)))
-    (tmp_path / "implied" / "wrong.npy").write_bytes(b"junk")
-    with pytest.raises(data.DataError, match="numpy.save"):
-        figures.plan(derive.Analysis(data.load(tmp_path)))
+    table = synthetic.write_run(tmp_path, groups=[("gauss:sigma=1", 64, (16, 32), 6, 0.8, 0.9)], raw=False)
+    assert any("--keep-weights" in line for line in figures.skipped(data.load(tmp_path)))
+    paths = synthetic.keep_weights(tmp_path, table)
+    texts = texts_of(tmp_path, "implied-n32", columns)
+    assert "exact" in texts and "sliding-window" in texts and "gauss σ=1" in texts
+    words = " ".join(texts.split())
+    assert "As exact, to 0.001: full, flash, chunked." in words
+    assert "no such matrix: retention." in words
+    assert not any("--keep-weights" in line for line in figures.skipped(data.load(tmp_path)))
+    for bad, said in ((np.zeros((3, 3)), "2 x n_q x n_k"), (np.ones((2, 32, 32)), "--fresh"), (None, "numpy.save")):
+        paths["topk"].write_bytes(b"junk") if bad is None else np.save(paths["topk"], bad)
+        with pytest.raises(data.DataError, match=said):
+            texts_of(tmp_path, "implied-n32", columns)
 
 
 def test_entropy_of_real_heads(run):

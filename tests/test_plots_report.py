@@ -49,6 +49,18 @@ def test_report_needs_no_network(page):
     assert {a or b for a, b in used} <= set(ids)
 
 
+def test_implied_weights_are_on_the_page(tmp_path):
+    table = synthetic.write_run(tmp_path, groups=[("gauss:sigma=1", 64, (16, 32), 6, 0.8, 0.9)])
+    synthetic.keep_weights(tmp_path, table)
+    report.report(data.load(tmp_path), tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    figure = re.search(r'<figure id="gauss-sigma=1-implied-n32".*?</figure>', text, re.S)[0]
+    assert figure.count("<image ") == 11 + 1  # exact and ten others, and the scale
+    assert "no weights that variants imply" not in text
+    assert ">As exact, to 0.001: full" in figure  # words are not rounded, as places are
+    assert re.search(r'matrix\(\d\.\d{4,} ', figure)  # nor is the size of a picture
+
+
 def test_hostile_names_are_text(tmp_path):
     evil = {"flash": synthetic.VARIANTS["flash"],
             "</script><script>alert(1)</script>": ("<b>x", *synthetic.VARIANTS["taylor1"][1:])}
@@ -139,7 +151,8 @@ def test_report_fits_its_window(page, folder, tmp_path, width):
 <script>
 document.querySelector("iframe").addEventListener("load", (event) => {{
   const page = event.target.contentDocument, root = page.documentElement;
-  const out = {{ over: root.scrollWidth - root.clientWidth }};
+  const first = page.querySelector("#flash .scroll");
+  const out = {{ over: root.scrollWidth - root.clientWidth, scrolls: first.scrollWidth > first.clientWidth }};
   page.querySelector("#table thead button").click();
   page.querySelector("#table thead button").click();
   out.first = page.querySelector("#table tbody th").textContent.trim();
@@ -158,4 +171,4 @@ document.querySelector("iframe").addEventListener("load", (event) => {{
     dom, console = browse((tmp_path / "frame.html").as_uri(), tmp_path / "profile", f"--window-size={max(width, 500)},1000")
     assert console == []
     out = json.loads(re.search(r"<title>(.*?)</title>", dom)[1])
-    assert out == {"over": 0, "first": "topk", "shown": "1 of 98", "hidden": True, "narrow": width < 640}
+    assert out == {"over": 0, "scrolls": width < 640, "first": "topk", "shown": "1 of 98", "hidden": True, "narrow": width < 640}

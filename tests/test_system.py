@@ -20,7 +20,8 @@ from cli import (CEILINGS, ENVIRONMENT, FAST, LIMIT, PROGRAM, ROOT, built, call,
 
 pytestmark = built
 
-TINY = ["--variant", "flash", "--n", "8", "--d", "8", "--rounds", "2", "--samples", "1"]
+TINY = ["--variant", "flash", "--n", "8", "--d", "8", "--rounds", "2", "--samples", "1", "--keep-weights", "8"]
+WEIGHTS = 128 + 2 * 8 * 8 * 4  # bytes of the file that keeps them
 SANITIZED = "sanitize" in os.environ.get("ATTNBENCH", "") or "asan" in os.environ.get("ATTNBENCH", "")
 
 
@@ -52,6 +53,7 @@ def whole_or_absent(out):
         assert lines and all(line.count(",") == lines[0].count(",") for line in lines)
     if (out / "run.json").exists():
         json.loads((out / "run.json").read_text())
+    assert all(path.stat().st_size == WEIGHTS for path in (out / "implied").glob("*.npy"))
 
 
 def fails_and_goes_on(out, env, words):
@@ -72,6 +74,7 @@ def fails_and_goes_on(out, env, words):
     assert len(rows(out / "raw.csv")) >= kept
     checked(out)
     assert sorted(time_groups(out).values()) == [1] * 4  # memory, accuracy, two rounds
+    assert [path.stat().st_size for path in (out / "implied").iterdir()] == [WEIGHTS]
     return done
 
 

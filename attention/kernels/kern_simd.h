@@ -529,9 +529,9 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
                      size_t part)
 {
 	float *c = x->c + i0 * x->ldc + j0;
-	const float *a = x->a + i0 * x->rsa, *b = x->b + j0;
+	const float *a[(MR + 3) / 4], *b = x->b + j0;
 	size_t ldc = x->ldc, rsa = x->rsa, csa = x->csa, ldb = x->ldb, k = x->k, turn = x->calls++ % 2;
-	ptrdiff_t back = (ptrdiff_t)((mr - 1) * rsa) - (ptrdiff_t)csa;
+	size_t rsa3 = 3 * rsa;
 	const char *fetch = x->fetch[turn];
 	size_t step = x->step[turn];
 	vf acc[MR * NV];
@@ -539,8 +539,11 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 	x->fetch[turn] += k * step;
 	UNROLL for (size_t i = 0; i < MR * NV; i++)
 		acc[i] = v_set1(0);
-	/* One pointer walks down the rows and back: eight would not fit the registers. */
-	for (size_t l = 0; l < k; l++, a -= back, b += ldb) {
+	/* A pointer for four rows, with two strides that addresses can hold: eight pointers
+	 * would not fit the registers, and one that walks them is a chain of additions. */
+	UNROLL for (size_t i = 0; i < (MR + 3) / 4; i++)
+		a[i] = x->a + (i0 + (4 * i < mr ? 4 * i : 0)) * rsa;
+	for (size_t l = 0; l < k; l++, b += ldb) {
 		vf bl[WIDE];
 		v_prefetch_far(fetch + l * step);
 		UNROLL for (size_t u = 0; u < WIDE; u++) {
@@ -552,15 +555,15 @@ INLINE void mm_micro(struct product *x, size_t i0, size_t j0, const size_t mr, c
 		UNROLL for (size_t i = 0; i < MR; i++) {
 			if (i >= mr)
 				break;
-			vf ai = v_set1(*a);
-			if (i + 1 < mr)
-				a += rsa;
+			vf ai = v_set1(a[i / 4][i % 4 == 3 ? rsa3 : i % 4 * rsa]);
 			UNROLL for (size_t u = 0; u < WIDE; u++) {
 				if (u >= nv)
 					break;
 				acc[i * nv + u] = v_fma(ai, bl[u], acc[i * nv + u]);
 			}
 		}
+		UNROLL for (size_t i = 0; i < (MR + 3) / 4; i++)
+			a[i] += csa;
 	}
 	UNROLL for (size_t i = 0; i < MR; i++) {
 		if (i >= mr)

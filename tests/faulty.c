@@ -23,13 +23,13 @@ enum { HOW, AT };
 enum fault {
 	NONE, SEGV, ILL, ABORT, KILL, EXIT, SPIN, STUBBORN, STUBBORN_THREAD, STOP, HOG, NAN_OUT,
 	INF_OUT, OOB, UNDER, SCRATCH, MUTATE, FLOOD, GARBAGE, CLOSE, CHILD, WRONG, RANDOM,
-	UNWRITTEN, STALE, REFUSE
+	UNWRITTEN, STALE, ENDLESS, REFUSE
 };
 
 static const char *const faults[] = {
 	"none", "segv", "ill", "abort", "kill", "exit", "spin", "stubborn", "stubborn-thread",
 	"stop", "hog", "nan", "inf", "oob", "under", "scratch", "mutate", "flood", "garbage",
-	"close", "child", "wrong", "random", "unwritten", "stale", "refuse", NULL
+	"close", "child", "wrong", "random", "unwritten", "stale", "endless", "refuse", NULL
 };
 
 static const struct attn_param params[] = {
@@ -246,6 +246,8 @@ static void oracle(const struct attn_oracle_call *c)
 {
 	const struct attn_shape *s = c->shape;
 
+	if (fault_of(s, c->arg) == ENDLESS)
+		misbehave(SPIN);
 	for (size_t r = 0; r < c->n_rows; r++) {
 		for (size_t i = 0; i < s->d_v; i++) {
 			double sum = 0;

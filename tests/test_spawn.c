@@ -370,6 +370,24 @@ static void test_timeouts(void **state)
 	}
 }
 
+/* Calls and the harness's own work each have a limit. */
+static void test_own_limit(void **state)
+{
+	(void)state;
+	struct job job = fault("endless", PASS_ACCURACY);
+
+	job.own_s = 1;
+	run(&job);
+	expect(STATUS_TIMEOUT, "during its definition in double");
+	assert_true(!strstr(out.message, "--timeout"));
+	assert_true(out.life_ns >= 1000000000);
+	job = fault("spin", PASS_TIME);
+	job.timeout_s = 1;
+	job.own_s = 50;
+	run(&job);
+	expect(STATUS_TIMEOUT, "--timeout sets the limit of calls");
+}
+
 static void test_memory_limit(void **state)
 {
 	(void)state;
@@ -618,6 +636,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_allocation_refused),
 		cmocka_unit_test(test_crashes),
 		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_own_limit),
 		cmocka_unit_test(test_memory_limit),
 		cmocka_unit_test(test_bad_output),
 		cmocka_unit_test(test_inaccurate),

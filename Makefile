@@ -163,18 +163,18 @@ bench-aa: deps                    ## one kernel under two names: how often is a 
 	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench selftest --aa
 
-bench-coverage: deps              ## how often does an interval hold the long-run median? five minutes
+bench-coverage: deps              ## how often does an interval hold the long-run median? eight minutes
 	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench selftest --coverage
 
 bench-harness: deps               ## what the harness costs: a sweep of some 500 quick cells, six minutes
 	@$(MAKE) $(JOBS) --no-print-directory all
 	@./attnbench selftest
-	@rm -rf $(COST_OUT)
-	@./attnbench run --variant all --n 512..4096:x1.4142 --d 32,64 --profile quick --quiet --format csv \
-		--out $(COST_OUT) >/dev/null || test $$? = 1
+	@rm -rf $(BUILD)/cost
+	@./attnbench run --variant all --n 512..4096:x1.4142 --d 32,64 --profile quick --quiet \
+		--out $(BUILD)/cost >/dev/null || test $$? = 1
 	@$(PYTHON) -c 'import json, sys; t = json.load(open(sys.argv[1]))["timing"]; print("%.0f %% of %.0f s in calls" \
-		% (100 * t["session_calls_s"] / t["session_wall_s"], t["session_wall_s"]))' $(COST_OUT)/run.json
+		% (100 * t["session_calls_s"] / t["session_wall_s"], t["session_wall_s"]))' $(BUILD)/cost/run.json
 
 test-slow: deps                   ## what takes long: fits by many draws, every file fault, 40 random kills
 	@$(MAKE) $(JOBS) --no-print-directory all tests

@@ -246,6 +246,19 @@ def test_show(small):
     assert re.sub(r"\033\[\d*m", "", coloured) == shown.stdout
 
 
+@pytest.mark.slow
+def test_coverage_of_intervals_under_load():
+    done = call("selftest", "--coverage", "--comparisons", 3, "--samples", 1, "--quiet", "--format", "csv")
+    assert done.returncode in (0, 1), done.stderr
+    table = list(csv.DictReader(done.stdout.splitlines()))
+    assert [row["order"] for row in table] == ["interleaved"] * 3 + ["in one go"] * 3
+    for row in table:
+        assert 6 <= int(row["rounds"]) <= 20 and row["stop_reason"] in ("ci_target", "max_rounds")
+        lo, hi, median = (float(row[name]) for name in ("time_ci95_lo_ns", "time_ci95_hi_ns", "long_run_median_ns"))
+        assert int(row["covers"]) == (lo <= median <= hi)
+        assert lo <= float(row["time_median_ns"]) <= hi
+
+
 def test_share_of_selection(tmp_path):
     done = run(tmp_path / "run", "--variant", "flash,topk,lsh,nsa,moba,routing,clustered", "--n", 256, "--d", 16, "--causal",
                "0,1", "--rounds", 1, "--samples", 1)

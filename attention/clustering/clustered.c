@@ -228,14 +228,14 @@ static void attend_group(struct work *w, size_t group)
 {
 	const struct attn_call *c = w->call;
 	const struct attn_shape *s = c->shape;
-	size_t lanes = c->kern->lanes, t = top_keys(s, c->arg);
+	size_t width = 2 * c->kern->lanes, t = top_keys(s, c->arg);
 	const uint32_t *query = w->order + w->start[group], *chosen = w->chosen + group * t;
 	size_t count = w->start[group + 1] - w->start[group];
 
 	rows_gather(w->k, c->k, c->ldk, s->d, chosen, count > 0 ? t : 0);
 	rows_gather(w->v, c->v, c->ldv, s->d_v, chosen, count > 0 ? t : 0);
-	for (size_t i = 0; i < count; i += lanes) {
-		size_t rows = least(lanes, count - i);
+	for (size_t i = 0; i < count; i += width) {
+		size_t rows = least(width, count - i);
 		rows_load(&w->rows, query + i, rows);
 		tile_keys(&w->rows.t, w->k, s->d, w->v, s->d_v, t, NULL);
 		rows_store(&w->rows, query + i, NULL);

@@ -204,14 +204,14 @@ static void attend(struct work *w, const uint32_t *queries, const uint32_t *at, 
 {
 	const struct attn_call *c = w->call;
 	const struct attn_shape *s = c->shape;
-	size_t lanes = c->kern->lanes, lo[KERN_MAX_LANES] = { 0 }, hi[KERN_MAX_LANES];
+	size_t width = 2 * c->kern->lanes, lo[TILE_ROWS] = { 0 }, hi[TILE_ROWS];
 
 	for (size_t first = 0, piece; first == 0 || first < n_keys; first += piece) {
 		piece = least(PIECE, n_keys - first);
 		rows_gather(w->k, c->k, c->ldk, s->d, keys + first, piece);
 		rows_gather(w->v, c->v, c->ldv, s->d_v, keys + first, piece);
-		for (size_t a = 0; a < n_queries; a += lanes) {
-			size_t rows = least(lanes, n_queries - a);
+		for (size_t a = 0; a < n_queries; a += width) {
+			size_t rows = least(width, n_queries - a);
 			for (size_t r = 0; r < rows; r++)
 				hi[r] = below(keys + first, piece, tile_visible(s, queries[a + r]));
 			rows_load(&w->rows, queries + a, rows);

@@ -10,15 +10,15 @@
 
 /* Tiles of a group. Keys and values that leave L2 are then read once for every
  * GROUP tiles; measured at d = 128, n = 16384, where one tile alone waits for
- * L3. Spans below GROUP_BYTES stay in L2 and gain nothing: there a group is a pair. */
-enum { GROUP = 4, GROUP_BYTES = 512 * 1024 };
+ * L3. Spans below GROUP_BYTES stay in L2 and gain nothing. */
+enum { GROUP = 2, GROUP_BYTES = 512 * 1024 };
 
 /* What half precision needs beside the tiles: a block of keys and of values as
  * f32, or of values as pairs; a tile's queries and its output. */
 struct buffers {
 	float *k, *v;    /* block x d, block x d_v */
 	uint32_t *pairs; /* (block + 1) / 2 x d_v, in place of v */
-	float *rows;     /* lanes x max(d, d_v) */
+	float *rows;     /* 2 lanes x max(d, d_v) */
 	size_t bytes;
 };
 
@@ -30,7 +30,7 @@ static struct buffers buffers_at(const struct attn_shape *s, void *mem)
 	if (s->type != ATTN_F32) {
 		LAYOUT(&l, b.k, KERN_MAX_BLOCK * s->d);
 		LAYOUT(&l, b.v, KERN_MAX_BLOCK * s->d_v);
-		LAYOUT(&l, b.rows, KERN_MAX_LANES * (s->d > s->d_v ? s->d : s->d_v));
+		LAYOUT(&l, b.rows, TILE_ROWS * (s->d > s->d_v ? s->d : s->d_v));
 		b.pairs = (uint32_t *)b.v;
 	}
 	b.bytes = l.used;
@@ -42,9 +42,9 @@ size_t band_scratch_bytes(const struct attn_shape *s)
 	return GROUP * tile_scratch_bytes(s->d, s->d_v) + buffers_at(s, NULL).bytes;
 }
 
-static size_t tiles_of(const struct attn_shape *s, size_t lanes)
+static size_t tiles_of(const struct attn_shape *s, size_t width)
 {
-	return (s->n_q + lanes - 1) / lanes;
+	return (s->n_q + width - 1) / width;
 }
 
 /* A table with fewer lanes makes more tiles: plan for the most. */
@@ -66,21 +66,23 @@ struct band {
 	size_t step;
 	size_t first, last; /* keys outside are left out */
 	enum attn_type out_type; /* of call->out: f32 for parts to be merged */
-	size_t count;       /* tiles a group */
+	size_t width, count; /* queries a tile, tiles a group */
 	bool down;          /* groups go from the last to the first */
 	struct tile tile[GROUP];
 	struct buffers buffers;
 	const struct kern_bf16 *bf16; /* dot products of bf16, or NULL */
-	size_t lo[GROUP][KERN_MAX_LANES], hi[GROUP][KERN_MAX_LANES];
+	size_t lo[GROUP][TILE_ROWS], hi[GROUP][TILE_ROWS];
 	struct tile_edge edge[GROUP];
 };
 
-static void band_init(struct band *b, const struct attn_call *call, work_band *of, size_t step)
+static void band_init(struct band *b, const struct attn_call *call, const struct attn_team *team,
+                      work_band *of, size_t step)
 {
 	const struct attn_shape *s = call->shape;
 
 	b->call = call;
 	b->of = of;
+	b->width = tile_width(call, team);
 	b->first = 0;
 	b->last = s->n_k;
 	b->out_type = s->type;
@@ -98,16 +100,15 @@ static void load(struct band *b, size_t g, size_t q0)
 {
 	const struct attn_call *c = b->call;
 	struct tile *t = &b->tile[g];
-	size_t left = c->shape->n_q - q0, rows = left < c->kern->lanes ? left : c->kern->lanes;
+	size_t left = c->shape->n_q - q0, rows = left < b->width ? left : b->width;
 
 	t->q0 = q0;
-	size_t apart = b->count * c->kern->lanes, next = b->down ? q0 - apart : q0 + apart;
+	size_t apart = b->count * b->width, next = b->down ? q0 - apart : q0 + apart;
 	const void *q = half_row(c->shape->type, c->q, c->ldq, q0);
 	t->next_q = half_row(c->shape->type, c->q, c->ldq, next < c->shape->n_q ? next : q0);
 	t->own_out = half_row(c->shape->type, c->out, c->ldo, q0);
 	if (b->bf16) {
-		t->rows = rows;
-		b->bf16->load(&t->k, q, c->ldq, rows);
+		tile_load_bf16(t, b->bf16, q, c->ldq, rows);
 	} else if (c->shape->type != ATTN_F32) {
 		half_widen(c->kern, c->shape->type, b->buffers.rows, c->shape->d, q, c->ldq, rows, c->shape->d);
 		tile_load(t, b->buffers.rows, c->shape->d, rows);
@@ -146,7 +147,7 @@ static struct tile_source block(const struct band *b, size_t j, size_t n)
 		                     .copied = true };
 }
 
-static void store(const struct band *b, const struct tile *t)
+static void store(const struct band *b, struct tile *t)
 {
 	const struct attn_call *c = b->call;
 	const struct attn_shape *s = c->shape;
@@ -164,11 +165,10 @@ static void store(const struct band *b, const struct tile *t)
 /* `count` tiles from tile number u; results go to out and lse, row q0 first. */
 static void run_group(struct band *b, size_t u, size_t count)
 {
-	const struct attn_call *c = b->call;
-	size_t first = SIZE_MAX, last = 0, lanes = c->kern->lanes;
+	size_t first = SIZE_MAX, last = 0;
 
 	for (size_t g = 0; g < count; g++) {
-		load(b, g, (u + g) * lanes);
+		load(b, g, (u + g) * b->width);
 		first = b->edge[g].first < first ? b->edge[g].first : first;
 		last = b->edge[g].last > last ? b->edge[g].last : last;
 	}
@@ -179,12 +179,7 @@ static void run_group(struct band *b, size_t u, size_t count)
 	for (size_t j = first; j < last; j += b->step) {
 		size_t n = last - j < b->step ? last - j : b->step;
 		struct tile_source keys = block(b, j, n);
-		size_t g = 0;
-		for (; g + 1 < count; g += 2) {
-			struct tile *const pair[2] = { &b->tile[g], &b->tile[g + 1] };
-			tile_edge_pair(pair, &b->edge[g], &keys, j, n);
-		}
-		if (g < count)
+		for (size_t g = 0; g < count; g++)
 			tile_edge_step(&b->tile[g], &b->edge[g], &keys, j, n, NULL);
 	}
 	for (size_t g = 0; g < count; g++)
@@ -197,7 +192,7 @@ static void run_split(struct band *b, struct attn_team *team)
 	const struct attn_call *c = b->call;
 	const struct attn_shape *s = c->shape;
 	struct attn_call mine = *c;
-	size_t rows = s->n_q, tiles = tiles_of(s, c->kern->lanes);
+	size_t rows = s->n_q, tiles = tiles_of(s, b->width);
 	float *out = (float *)((char *)c->shared + TILE_SHARED_BYTES);
 	float *lse = out + team->size * rows * s->d_v;
 
@@ -236,11 +231,11 @@ void band_run(const struct attn_call *call, struct attn_team *team, work_band *b
 	size_t longest = span(call, band, s->n_q - 1);
 	bool fits_l2 = longest * (s->d + s->d_v) * sizeof(float) <= GROUP_BYTES;
 	/* A block in half precision is converted once for all tiles of a group. */
-	size_t tiles = tiles_of(s, call->kern->lanes), count = fits_l2 && s->type == ATTN_F32 ? 2 : GROUP;
-	size_t groups = (tiles + count - 1) / count;
 	struct band b;
 
-	band_init(&b, call, band, step);
+	band_init(&b, call, team, band, step);
+	size_t tiles = tiles_of(s, b.width), count = fits_l2 && s->type == ATTN_F32 ? 1 : GROUP;
+	size_t groups = (tiles + count - 1) / count;
 	b.count = count;
 	/* Where spans grow, as causal ones do, a team ends evenly with the short. */
 	b.down = team->size > 1 && longest > 2 * span(call, band, s->n_q / 4);

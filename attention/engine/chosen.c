@@ -23,7 +23,6 @@ void chosen_lay_out(struct chosen *ch, const struct attn_call *c, const struct a
                     struct layout *scratch)
 {
 	void *rows = layout_take(scratch, rows_scratch_bytes(s->d, s->d_v));
-	void *more = layout_take(scratch, rows_scratch_bytes(s->d, s->d_v));
 
 	LAYOUT(scratch, ch->block, ch->chunk * ch->per_query);
 	LAYOUT(scratch, ch->order, ch->chunk * ch->per_query);
@@ -32,50 +31,30 @@ void chosen_lay_out(struct chosen *ch, const struct attn_call *c, const struct a
 		return;
 	ch->into = *c;
 	rows_init(&ch->rows, &ch->into, rows);
-	rows_init(&ch->more, &ch->into, more);
-	ch->rows.t.turns = ch->more.t.turns = 2;
-	ch->more.t.turn = 1;
-}
-
-/* Queries order[a .. a + n) of the chunk, n <= 2 lanes, against block u; asks for the
- * `next` after them. */
-static void meet(struct chosen *ch, size_t u, size_t a, size_t n, size_t next, float *lse)
-{
-	const struct attn_call *c = ch->rows.t.call;
-	size_t lanes = c->kern->lanes, keys = least(ch->size, c->shape->n_k - u * ch->size);
-	const float *k = (const float *)c->k + u * ch->size * c->ldk;
-	const float *v = (const float *)c->v + u * ch->size * c->ldv;
-	struct rows *const rows[2] = { &ch->rows, &ch->more };
-	struct tile *const tiles[2] = { &ch->rows.t, &ch->more.t };
-	const uint32_t *index = ch->order + a;
-
-	for (size_t i = 0; i * lanes < n; i++) {
-		rows_load(rows[i], index + i * lanes, least(lanes, n - i * lanes));
-		rows_resume(rows[i], index + i * lanes, lse);
-	}
-	rows_ask(ch->into.q, c->ldq, c->shape->d, index + n, next);
-	rows_ask(ch->into.out, ch->into.ldo, c->shape->d_v, index + n, next);
-	if (n > lanes)
-		tile_keys_pair(tiles, k, c->ldk, v, c->ldv, keys, NULL);
-	else
-		tile_keys(tiles[0], k, c->ldk, v, c->ldv, keys, NULL);
-	for (size_t i = 0; i * lanes < n; i++)
-		rows_store(rows[i], index + i * lanes, lse);
 }
 
 void chosen_attend(struct chosen *ch, size_t i0, size_t count, float *lse)
 {
 	const struct attn_call *c = ch->rows.t.call;
 	const float *q = c->q;
-	size_t both = 2 * c->kern->lanes, all;
+	size_t width = 2 * c->kern->lanes;
 
 	ch->into.q = q + i0 * c->ldq;
 	bucket_sort(ch->block, count, ch->per_query, ch->blocks, ch->start, ch->order);
-	all = ch->start[ch->blocks];
 	for (size_t u = 0; u < ch->blocks; u++) {
-		for (size_t a = ch->start[u], n; a < ch->start[u + 1]; a += n) {
-			n = least(both, ch->start[u + 1] - a);
-			meet(ch, u, a, n, least(both, all - a - n), lse);
+		const float *k = (const float *)c->k + u * ch->size * c->ldk;
+		const float *v = (const float *)c->v + u * ch->size * c->ldv;
+		for (size_t a = ch->start[u]; a < ch->start[u + 1]; a += width) {
+			size_t next = least(a + width, ch->start[u + 1]);
+			size_t left = least(width, ch->start[ch->blocks] - next);
+			const uint32_t *index = ch->order + a;
+			rows_load(&ch->rows, index, least(width, ch->start[u + 1] - a));
+			rows_resume(&ch->rows, index, lse);
+			rows_ask(ch->into.q, c->ldq, c->shape->d, ch->order + next, left);
+			rows_ask(ch->into.out, ch->into.ldo, c->shape->d_v, ch->order + next, left);
+			tile_keys(&ch->rows.t, k, c->ldk, v, c->ldv, least(ch->size, c->shape->n_k - u * ch->size),
+			          NULL);
+			rows_store(&ch->rows, index, lse);
 		}
 	}
 	ch->into.q = q;

@@ -17,7 +17,7 @@ struct chosen {
 	uint32_t *block;     /* chunk x per_query: block numbers, or BUCKET_NONE */
 	uint32_t *order, *start;
 	struct attn_call into; /* the call from the chunk's first query on */
-	struct rows rows, more; /* tiles meet a block two at a time */
+	struct rows rows;
 };
 
 /* Some 128 queries for each block, but two chunks for each of several ranks. */

@@ -114,8 +114,8 @@ static void class_tile(struct tile *t, const struct keys *keys, size_t r, size_t
                        residue_band *band, size_t t0, size_t rows, float *lse)
 {
 	const struct attn_call *c = t->call;
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES], first = r + t0 * l;
-	float row_lse[KERN_MAX_LANES];
+	size_t lo[TILE_ROWS], hi[TILE_ROWS], first = r + t0 * l;
+	float row_lse[TILE_ROWS];
 
 	for (size_t i = 0; i < rows; i++) {
 		band(c->shape, c->arg, t0 + i, size, &lo[i], &hi[i]);
@@ -133,7 +133,7 @@ void residue_run(const struct attn_call *c, struct attn_team *team, size_t l, re
                  float *lse)
 {
 	const struct attn_shape *s = c->shape;
-	size_t lanes = c->kern->lanes;
+	size_t width = 2 * c->kern->lanes;
 	bool by_stretch = l < team->size;
 	struct tile t;
 
@@ -144,8 +144,8 @@ void residue_run(const struct attn_call *c, struct attn_team *team, size_t l, re
 			size_t first, last, end = least((u + 1) * STRETCH, size);
 			range(s, c->arg, band, u * STRETCH, end, size, &first, &last);
 			struct keys keys = gather(c, r, l, first, last);
-			for (size_t t0 = u * STRETCH; t0 < end; t0 += lanes)
-				class_tile(&t, &keys, r, l, size, band, t0, least(lanes, end - t0), lse);
+			for (size_t t0 = u * STRETCH; t0 < end; t0 += width)
+				class_tile(&t, &keys, r, l, size, band, t0, least(width, end - t0), lse);
 		}
 	}
 }

@@ -15,7 +15,7 @@ static size_t width(size_t d, size_t d_v)
 
 size_t rows_scratch_bytes(size_t d, size_t d_v)
 {
-	return tile_scratch_bytes(d, d_v) + KERN_MAX_LANES * width(d, d_v) * sizeof(float);
+	return tile_scratch_bytes(d, d_v) + TILE_ROWS * width(d, d_v) * sizeof(float);
 }
 
 void rows_init(struct rows *s, const struct attn_call *c, void *mem)
@@ -63,7 +63,7 @@ void rows_resume(struct rows *s, const uint32_t *at, const float *lse)
 {
 	const struct attn_call *c = s->t.call;
 	size_t d_v = c->shape->d_v;
-	float row_lse[KERN_MAX_LANES];
+	float row_lse[TILE_ROWS];
 
 	rows_gather(s->buffer, c->out, c->ldo, d_v, at, s->t.rows);
 	for (size_t r = 0; r < s->t.rows; r++)
@@ -75,7 +75,7 @@ void rows_store(struct rows *s, const uint32_t *at, float *lse)
 {
 	const struct attn_call *c = s->t.call;
 	size_t d_v = c->shape->d_v;
-	float row_lse[KERN_MAX_LANES];
+	float row_lse[TILE_ROWS];
 
 	tile_store(&s->t, s->buffer, d_v, row_lse);
 	for (size_t r = 0; r < s->t.rows; r++) {

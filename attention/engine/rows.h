@@ -10,7 +10,7 @@
 
 struct rows {
 	struct tile t;
-	float *buffer; /* lanes x max(d, d_v) */
+	float *buffer; /* 2 lanes x max(d, d_v) */
 };
 
 /* Bytes of scratch, those of the tile engine included; a multiple of ATTN_ALIGN. */
@@ -24,7 +24,7 @@ void rows_gather(float *to, const float *x, size_t ldx, size_t cols, const uint3
 /* Asks for those rows, to be used a tile later: brings them towards L2. */
 void rows_ask(const float *x, size_t ldx, size_t cols, const uint32_t *index, size_t n);
 
-/* Takes up queries index[0 .. n), n <= lanes, of the call. */
+/* Takes up queries index[0 .. n), n <= 2 lanes, of the call. */
 void rows_load(struct rows *s, const uint32_t *index, size_t n);
 
 /* Lets the loaded queries resume from rows at[0 .. n) of the call's out and of lse. */

@@ -10,7 +10,7 @@ static size_t aligned(size_t floats)
 	return (floats + 15) / 16 * 16;
 }
 
-size_t tile_scratch_bytes(size_t d, size_t d_v)
+static size_t half_bytes(size_t d, size_t d_v)
 {
 	size_t lanes = KERN_MAX_LANES;
 
@@ -18,83 +18,141 @@ size_t tile_scratch_bytes(size_t d, size_t d_v)
 	                        (KERN_MAX_BLOCK + 16) * lanes);
 }
 
+size_t tile_scratch_bytes(size_t d, size_t d_v)
+{
+	return 2 * half_bytes(d, d_v);
+}
+
+static struct kern_tile half_at(float *mem, size_t lanes, size_t d, size_t d_v)
+{
+	struct kern_tile k = { .d = d, .d_v = d_v, .q = mem };
+
+	k.acc = k.q + aligned(d * lanes);
+	k.max = k.acc + aligned(d_v * lanes);
+	k.sum = k.max + aligned(lanes);
+	k.p = k.sum + aligned(lanes);
+	return k;
+}
+
 void tile_init(struct tile *t, const struct attn_call *call, void *mem, size_t d, size_t d_v)
 {
 	size_t lanes = call->kern->lanes;
-	float *at = mem;
 
-	t->call = call;
-	t->k.d = d;
-	t->k.d_v = d_v;
-	t->k.q = at;
-	t->k.acc = at += aligned(d * lanes);
-	t->k.max = at += aligned(d_v * lanes);
-	t->k.sum = at += aligned(lanes);
-	t->k.p = at + aligned(lanes);
-	t->q0 = t->rows = t->turn = 0;
-	t->turns = 1;
-	t->next_q = t->own_out = NULL;
-	t->step = call->kern->block;
+	*t = (struct tile){ .call = call, .turns = 1, .step = call->kern->block };
+	t->k = half_at(mem, lanes, d, d_v);
+	t->more = half_at((float *)((char *)mem + half_bytes(d, d_v)), lanes, d, d_v);
+}
+
+size_t tile_width(const struct attn_call *call, const struct attn_team *team)
+{
+	size_t lanes = call->kern->lanes;
+
+	return (call->shape->n_q + 2 * lanes - 1) / (2 * lanes) < team->size ? lanes : 2 * lanes;
+}
+
+/* ---- halves: the kernel's tiles ---- */
+
+static size_t halves(const struct tile *t)
+{
+	return t->rows > t->call->kern->lanes ? 2 : 1;
+}
+
+static struct kern_tile *half(struct tile *t, size_t h)
+{
+	return h ? &t->more : &t->k;
+}
+
+/* Queries of half h, and the number of the first. */
+static size_t half_rows(const struct tile *t, size_t h)
+{
+	size_t lanes = t->call->kern->lanes;
+
+	return h ? t->rows - lanes : t->rows < lanes ? t->rows : lanes;
+}
+
+static size_t half_first(const struct tile *t, size_t h)
+{
+	return h * t->call->kern->lanes;
 }
 
 void tile_load(struct tile *t, const float *q, size_t ldq, size_t rows)
 {
 	t->rows = rows;
-	t->call->kern->tile_load(&t->k, q, ldq, rows, t->call->shape->scale * KERN_LOG2E);
+	for (size_t h = 0; h < halves(t); h++)
+		t->call->kern->tile_load(half(t, h), q + half_first(t, h) * ldq, ldq, half_rows(t, h),
+		                         t->call->shape->scale * KERN_LOG2E);
+}
+
+void tile_load_bf16(struct tile *t, const struct kern_bf16 *bf16, const uint16_t *q, size_t ldq, size_t rows)
+{
+	t->rows = rows;
+	for (size_t h = 0; h < halves(t); h++)
+		bf16->load(half(t, h), q + half_first(t, h) * ldq, ldq, half_rows(t, h));
 }
 
 /* What the step over n keys from row `at` of the source fetches for later. */
 static void aim(struct tile *t, const struct tile_source *keys, size_t next, bool last)
 {
 	bool leave = last && t->next_q; /* else the next block follows this one */
-	size_t element = keys->bf16 ? sizeof(uint16_t) : sizeof(float);
+	size_t element = keys->bf16 ? sizeof(uint16_t) : sizeof(float), count = halves(t);
 
-	t->k.next_k = leave ? t->next_q : (const char *)keys->k + next * keys->ldk * element;
-	t->k.next_v = leave ? t->own_out : (const char *)keys->v + next * keys->ldv * element;
-	if (keys->copied && !leave)
-		t->k.next_k = NULL;
-	t->k.turn = t->turn;
-	t->k.turns = t->turns;
+	for (size_t h = 0; h < count; h++) {
+		struct kern_tile *k = half(t, h);
+		k->next_k = leave ? t->next_q : (const char *)keys->k + next * keys->ldk * element;
+		k->next_v = leave ? t->own_out : (const char *)keys->v + next * keys->ldv * element;
+		if (keys->copied && !leave)
+			k->next_k = NULL;
+		k->turn = count * t->turn + h;
+		k->turns = count * t->turns;
+	}
 }
 
-static void count_flops(const struct tile *t, size_t n)
+static void count_flops(const struct tile *t, size_t tiles, size_t n)
 {
 	const struct attn_call *call = t->call;
 
 	if (call->stats)
-		call->stats->flops_executed += 2.0 * (double)(call->kern->lanes * n) * (double)(t->k.d + t->k.d_v);
+		call->stats->flops_executed += 2.0 * (double)(tiles * call->kern->lanes * n) *
+		                               (double)(t->k.d + t->k.d_v);
 }
 
-/* n keys from row `at` of the source. */
-static void step(struct tile *t, const struct tile_source *keys, size_t at, size_t n,
-                 const struct kern_mask *mask, const float *bias, bool last)
+/* n keys from row `at` of the source, for one half. */
+static void step_half(struct tile *t, size_t h, const struct tile_source *keys, size_t at, size_t n,
+                      const struct kern_mask *mask, const float *bias, bool last)
 {
 	const struct attn_call *call = t->call;
 
 	aim(t, keys, at + n, last);
 	if (keys->bf16)
-		keys->bf16->step(&t->k, (const uint16_t *)keys->k + at * keys->ldk, keys->ldk,
+		keys->bf16->step(half(t, h), (const uint16_t *)keys->k + at * keys->ldk, keys->ldk,
 		                 keys->pairs + at / 2 * t->k.d_v, keys->ldv, n,
 		                 call->shape->scale * KERN_LOG2E, mask, bias);
 	else
-		call->kern->tile_step(&t->k, (const float *)keys->k + at * keys->ldk, keys->ldk,
+		call->kern->tile_step(half(t, h), (const float *)keys->k + at * keys->ldk, keys->ldk,
 		                      (const float *)keys->v + at * keys->ldv, keys->ldv, n, mask, bias);
-	count_flops(t, n);
+	count_flops(t, 1, n);
 }
 
-/* The same for two tiles. */
-static void step_pair(struct tile *const t[2], const struct tile_source *keys, size_t at, size_t n,
-                      const struct kern_mask *const mask[2], const float *bias, bool last)
+/* The same for all queries; a mask a half. */
+static void step(struct tile *t, const struct tile_source *keys, size_t at, size_t n,
+                 const struct kern_mask *const mask[2], const float *bias, bool last)
 {
-	const struct kern_tile *const both[2] = { &t[0]->k, &t[1]->k };
+	const struct kern_tile *const both[2] = { &t->k, &t->more };
 
-	aim(t[0], keys, at + n, last);
-	aim(t[1], keys, at + n, last);
-	t[0]->call->kern->tile_pair(both, (const float *)keys->k + at * keys->ldk, keys->ldk,
-	                            (const float *)keys->v + at * keys->ldv, keys->ldv, n, mask, bias);
-	count_flops(t[0], n);
-	count_flops(t[1], n);
+	if (halves(t) == 1 || keys->bf16) {
+		for (size_t h = 0; h < halves(t); h++)
+			step_half(t, h, keys, at, n, mask[h], bias, last);
+		return;
+	}
+	aim(t, keys, at + n, last);
+	t->call->kern->tile_pair(both, (const float *)keys->k + at * keys->ldk, keys->ldk,
+	                         (const float *)keys->v + at * keys->ldv, keys->ldv, n, mask, bias);
+	count_flops(t, 2, n);
 }
+
+/* ---- which keys ---- */
+
+static const struct kern_mask *const no_masks[2] = { NULL, NULL };
 
 static void count_pairs(const struct tile *t, double pairs)
 {
@@ -109,108 +167,101 @@ void tile_keys(struct tile *t, const float *k, size_t ldk, const float *v, size_
 
 	for (size_t j = 0; j < n; j += t->step) {
 		size_t here = n - j < t->step ? n - j : t->step;
-		step(t, &keys, j, here, NULL, bias ? bias + j : NULL, j + here == n);
+		step(t, &keys, j, here, no_masks, bias ? bias + j : NULL, j + here == n);
 	}
 	count_pairs(t, (double)(n * t->rows));
 }
 
-void tile_keys_pair(struct tile *const t[2], const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
-                    const float *bias)
+static struct tile_span span_of(const size_t *lo, const size_t *hi, size_t rows)
 {
-	const struct tile_source keys = { .k = k, .v = v, .ldk = ldk, .ldv = ldv };
-	const struct kern_mask *const none[2] = { NULL, NULL };
+	struct tile_span s = { .first = SIZE_MAX, .inner_last = SIZE_MAX };
 
-	for (size_t j = 0; j < n; j += t[0]->step) {
-		size_t here = n - j < t[0]->step ? n - j : t[0]->step;
-		step_pair(t, &keys, j, here, none, bias ? bias + j : NULL, j + here == n);
+	for (size_t r = 0; r < rows; r++) {
+		s.inner_first = lo[r] > s.inner_first ? lo[r] : s.inner_first;
+		s.inner_last = hi[r] < s.inner_last ? hi[r] : s.inner_last;
+		if (lo[r] >= hi[r])
+			continue;
+		s.first = lo[r] < s.first ? lo[r] : s.first;
+		s.last = hi[r] > s.last ? hi[r] : s.last;
 	}
-	count_pairs(t[0], (double)(n * (t[0]->rows + t[1]->rows)));
-}
-
-/* lo and hi of each lane, relative to key j; lanes without a query copy the
- * last one's, so that they never make an edge. */
-static void relative(const struct tile *t, const size_t *lo, const size_t *hi, size_t j,
-                     int32_t *rel_lo, int32_t *rel_hi)
-{
-	const int64_t far = 1 << 30;
-
-	for (size_t r = 0; r < t->call->kern->lanes; r++) {
-		size_t at = r < t->rows ? r : t->rows - 1;
-		int64_t l = (int64_t)lo[at] - (int64_t)j, h = (int64_t)hi[at] - (int64_t)j;
-		rel_lo[r] = (int32_t)(l < -far ? -far : l > far ? far : l);
-		rel_hi[r] = (int32_t)(h < -far ? -far : h > far ? far : h);
-	}
+	return s;
 }
 
 struct tile_edge tile_edge_of(const struct tile *t, const size_t *lo, const size_t *hi)
 {
-	struct tile_edge e = { .lo = lo, .hi = hi, .first = SIZE_MAX, .inner_last = SIZE_MAX };
+	struct tile_edge e = { .lo = lo, .hi = hi, .first = SIZE_MAX };
 
-	for (size_t r = 0; r < t->rows; r++) {
-		e.inner_first = lo[r] > e.inner_first ? lo[r] : e.inner_first;
-		e.inner_last = hi[r] < e.inner_last ? hi[r] : e.inner_last;
-		if (lo[r] >= hi[r])
-			continue;
-		e.first = lo[r] < e.first ? lo[r] : e.first;
-		e.last = hi[r] > e.last ? hi[r] : e.last;
-		e.pairs += (double)(hi[r] - lo[r]);
+	for (size_t h = 0; h < halves(t); h++) {
+		size_t r = half_first(t, h);
+		e.half[h] = span_of(lo + r, hi + r, half_rows(t, h));
+		e.first = e.half[h].first < e.first ? e.half[h].first : e.first;
+		e.last = e.half[h].last > e.last ? e.half[h].last : e.last;
 	}
+	for (size_t r = 0; r < t->rows; r++)
+		e.pairs += hi[r] > lo[r] ? (double)(hi[r] - lo[r]) : 0;
 	return e;
 }
 
-/* The keys of [j, j + n) that some query sees; false: none. */
-static bool clip(const struct tile_edge *e, size_t j, size_t n, size_t *begin, size_t *end)
+/* A half's part of a block, and what it hides. */
+struct part {
+	size_t begin, end; /* begin >= end: nothing */
+	const struct kern_mask *mask; /* of the next, or NULL */
+	struct kern_mask banded;
+	int32_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+};
+
+/* lo and hi of each lane, relative to key j; lanes without a query copy the
+ * last one's, so that they never make an edge. */
+static void relative(const struct tile *t, const struct tile_edge *e, size_t h, size_t j, struct part *p)
 {
-	*begin = j > e->first ? j : e->first;
-	*end = j + n < e->last ? j + n : e->last;
-	return *begin < *end;
+	const int64_t far = 1 << 30;
+	const size_t *lo = e->lo + half_first(t, h), *hi = e->hi + half_first(t, h), rows = half_rows(t, h);
+
+	for (size_t r = 0; r < t->call->kern->lanes; r++) {
+		size_t at = r < rows ? r : rows - 1;
+		int64_t l = (int64_t)lo[at] - (int64_t)j, g = (int64_t)hi[at] - (int64_t)j;
+		p->lo[r] = (int32_t)(l < -far ? -far : l > far ? far : l);
+		p->hi[r] = (int32_t)(g < -far ? -far : g > far ? far : g);
+	}
+	p->banded = (struct kern_mask){ .lo = p->lo, .hi = p->hi };
+	p->mask = &p->banded;
 }
 
-static bool whole(const struct tile_edge *e, size_t begin, size_t end)
+static void find_part(const struct tile *t, const struct tile_edge *e, size_t h, bool paired, size_t j,
+                      size_t n, struct part *p)
 {
-	return begin >= e->inner_first && end <= e->inner_last;
+	const struct tile_span *s = &e->half[h];
+
+	p->begin = j > s->first ? j : s->first;
+	p->end = j + n < s->last ? j + n : s->last;
+	p->mask = NULL;
+	if (p->begin >= p->end)
+		return;
+	if (paired) /* values are paired from the first row on */
+		p->begin -= (p->begin - j) % 2;
+	if (p->begin < s->inner_first || p->end > s->inner_last)
+		relative(t, e, h, p->begin, p);
 }
 
 void tile_edge_step(struct tile *t, const struct tile_edge *e, const struct tile_source *keys,
                     size_t j, size_t n, const float *bias)
 {
-	int32_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
-	const struct kern_mask mask = { .lo = lo, .hi = hi };
-	size_t begin, end;
+	struct part part[2];
+	size_t count = halves(t);
 
-	if (!clip(e, j, n, &begin, &end))
-		return;
-	if (keys->bf16) /* values are paired from the first row on */
-		begin -= (begin - j) % 2;
-	bool edge = !whole(e, begin, end);
-	if (edge)
-		relative(t, e->lo, e->hi, begin, lo, hi);
-	step(t, keys, begin - j, end - begin, edge ? &mask : NULL, bias ? bias + begin - j : NULL,
-	     end == e->last);
-}
-
-void tile_edge_pair(struct tile *const t[2], const struct tile_edge e[2], const struct tile_source *keys,
-                    size_t j, size_t n)
-{
-	int32_t lo[2][KERN_MAX_LANES], hi[2][KERN_MAX_LANES];
-	struct kern_mask mask[2];
-	const struct kern_mask *masks[2] = { NULL, NULL };
-	size_t begin[2], end[2];
-	bool some[2] = { clip(&e[0], j, n, &begin[0], &end[0]), clip(&e[1], j, n, &begin[1], &end[1]) };
-
-	if (keys->bf16 || !some[0] || !some[1] || begin[0] != begin[1] || end[0] != end[1]) {
-		tile_edge_step(t[0], &e[0], keys, j, n, NULL);
-		tile_edge_step(t[1], &e[1], keys, j, n, NULL);
+	for (size_t h = 0; h < count; h++)
+		find_part(t, e, h, keys->bf16 != NULL, j, n, &part[h]);
+	bool alike = count == 2 && part[0].begin == part[1].begin && part[0].end == part[1].end;
+	if (alike && part[0].begin < part[0].end) {
+		const struct kern_mask *const masks[2] = { part[0].mask, part[1].mask };
+		size_t begin = part[0].begin, end = part[0].end;
+		step(t, keys, begin - j, end - begin, masks, bias ? bias + begin - j : NULL, end == e->last);
 		return;
 	}
-	for (size_t i = 0; i < 2; i++) {
-		if (whole(&e[i], begin[i], end[i]))
-			continue;
-		relative(t[i], e[i].lo, e[i].hi, begin[i], lo[i], hi[i]);
-		mask[i] = (struct kern_mask){ .lo = lo[i], .hi = hi[i] };
-		masks[i] = &mask[i];
-	}
-	step_pair(t, keys, begin[0] - j, end[0] - begin[0], masks, NULL, end[0] == e[0].last && end[1] == e[1].last);
+	for (size_t h = 0; h < count; h++)
+		if (part[h].begin < part[h].end)
+			step_half(t, h, keys, part[h].begin - j, part[h].end - part[h].begin, part[h].mask,
+			          bias ? bias + part[h].begin - j : NULL, part[h].end == e->last);
 }
 
 void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv,
@@ -236,47 +287,63 @@ void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_
                const uint32_t *bits, const float *bias)
 {
 	const struct tile_source keys = { .k = k, .v = v, .ldk = ldk, .ldv = ldv };
+	const uint32_t all = t->rows < 32 ? (1u << t->rows) - 1 : UINT32_MAX;
+	uint32_t upper[KERN_MAX_BLOCK] = { 0 }; /* bits of the second half */
 	double pairs = 0;
 
 	for (size_t j = 0; j < n; j += t->step) {
 		size_t here = n - j < t->step ? n - j : t->step;
-		struct kern_mask mask = { .bits = bits + j };
-		step(t, &keys, j, here, &mask, bias ? bias + j : NULL, j + here == n);
+		const struct kern_mask mask[2] = { { .bits = bits + j }, { .bits = upper } };
+		const struct kern_mask *const masks[2] = { &mask[0], &mask[1] };
+		for (size_t i = 0; halves(t) == 2 && i < here; i++)
+			upper[i] = bits[j + i] >> half_first(t, 1);
+		step(t, &keys, j, here, masks, bias ? bias + j : NULL, j + here == n);
 	}
 	for (size_t j = 0; t->call->stats && j < n; j++)
-		pairs += (double)__builtin_popcount(bits[j] & ((1u << t->rows) - 1));
+		pairs += (double)__builtin_popcount(bits[j] & all);
 	count_pairs(t, pairs);
 }
 
-void tile_store(const struct tile *t, float *out, size_t ldo, float *lse)
+/* ---- results ---- */
+
+void tile_store(struct tile *t, float *out, size_t ldo, float *lse)
 {
-	t->call->kern->tile_store(&t->k, out, ldo, lse, t->rows);
+	for (size_t h = 0; h < halves(t); h++) {
+		size_t r = half_first(t, h);
+		t->call->kern->tile_store(half(t, h), out + r * ldo, ldo, lse ? lse + r : NULL, half_rows(t, h));
+	}
+}
+
+static void resume_half(const struct kern *kern, struct kern_tile *k, const float *out, size_t ldo,
+                        const float *lse, size_t rows)
+{
+	kern->transpose(k->acc, kern->lanes, out, ldo, rows, k->d_v);
+	for (size_t r = 0; r < rows; r++) {
+		bool empty = !(lse[r] > -INFINITY);
+		k->max[r] = empty ? KERN_NO_MAX : lse[r] * KERN_LOG2E;
+		k->sum[r] = empty ? 0 : 1;
+		for (size_t c = 0; empty && c < k->d_v; c++)
+			k->acc[c * kern->lanes + r] = 0;
+	}
 }
 
 void tile_resume(struct tile *t, const float *out, size_t ldo, const float *lse)
 {
-	size_t lanes = t->call->kern->lanes;
-
-	t->call->kern->transpose(t->k.acc, lanes, out, ldo, t->rows, t->k.d_v);
-	for (size_t r = 0; r < t->rows; r++) {
-		bool empty = !(lse[r] > -INFINITY);
-		t->k.max[r] = empty ? KERN_NO_MAX : lse[r] * KERN_LOG2E;
-		t->k.sum[r] = empty ? 0 : 1;
-		for (size_t c = 0; empty && c < t->k.d_v; c++)
-			t->k.acc[c * lanes + r] = 0;
+	for (size_t h = 0; h < halves(t); h++) {
+		size_t r = half_first(t, h);
+		resume_half(t->call->kern, half(t, h), out + r * ldo, ldo, lse + r, half_rows(t, h));
 	}
 }
 
-static void run_tile(struct tile *t, size_t index, tile_pattern *pattern, const void *ctx,
+static void run_tile(struct tile *t, size_t q0, size_t width, tile_pattern *pattern, const void *ctx,
                      bool resume)
 {
 	const struct attn_call *c = t->call;
-	size_t lanes = c->kern->lanes, q0 = index * lanes;
-	size_t rows = c->shape->n_q - q0 < lanes ? c->shape->n_q - q0 : lanes;
+	size_t rows = c->shape->n_q - q0 < width ? c->shape->n_q - q0 : width;
 	float *out = (float *)c->out + q0 * c->ldo, *lse = c->lse ? c->lse + q0 : NULL;
 
 	t->q0 = q0;
-	t->next_q = (const float *)c->q + (q0 + lanes < c->shape->n_q ? q0 + lanes : q0) * c->ldq;
+	t->next_q = (const float *)c->q + (q0 + width < c->shape->n_q ? q0 + width : q0) * c->ldq;
 	t->own_out = out;
 	tile_load(t, (const float *)c->q + q0 * c->ldq, c->ldq, rows);
 	if (resume)
@@ -289,7 +356,7 @@ void tile_run(const struct attn_call *call, struct attn_team *team, tile_pattern
               const void *ctx, bool resume)
 {
 	atomic_size_t *next = call->shared;
-	size_t lanes = call->kern->lanes, tiles = (call->shape->n_q + lanes - 1) / lanes;
+	size_t width = tile_width(call, team), tiles = (call->shape->n_q + width - 1) / width;
 	/* With a team, from the last tile down: causal tiles grow with the index. */
 	bool down = team->size > 1 && call->shape->causal;
 	struct tile t;
@@ -299,37 +366,7 @@ void tile_run(const struct attn_call *call, struct attn_team *team, tile_pattern
 		atomic_store(next, 0);
 	attn_barrier(team);
 	for (size_t i; (i = atomic_fetch_add(next, 1)) < tiles;)
-		run_tile(&t, down ? tiles - 1 - i : i, pattern, ctx, resume);
-	attn_barrier(team);
-}
-
-void tile_run_keys(const struct attn_call *call, struct attn_team *team, const float *k, size_t ldk,
-                   const float *v, size_t ldv, size_t n, const float *bias)
-{
-	const struct attn_shape *s = call->shape;
-	size_t lanes = call->kern->lanes, pairs = (s->n_q + 2 * lanes - 1) / (2 * lanes);
-	struct tile tile[2], *const both[2] = { &tile[0], &tile[1] };
-
-	for (size_t i = 0; i < 2; i++) {
-		tile_init(&tile[i], call, (char *)call->scratch + i * tile_scratch_bytes(s->d, s->d_v), s->d, s->d_v);
-		tile[i].turn = i;
-		tile[i].turns = 2;
-	}
-	for (size_t u = team->rank; u < pairs; u += team->size) {
-		size_t count = 0;
-		for (size_t q0 = u * 2 * lanes; count < 2 && q0 < s->n_q; q0 += lanes, count++) {
-			struct tile *t = &tile[count];
-			t->q0 = q0;
-			tile_load(t, (const float *)call->q + q0 * call->ldq, call->ldq, s->n_q - q0 < lanes ? s->n_q - q0 : lanes);
-		}
-		if (count == 2)
-			tile_keys_pair(both, k, ldk, v, ldv, n, bias);
-		else
-			tile_keys(tile, k, ldk, v, ldv, n, bias);
-		for (size_t i = 0; i < count; i++)
-			tile_store(&tile[i], (float *)call->out + tile[i].q0 * call->ldo, call->ldo,
-			           call->lse ? call->lse + tile[i].q0 : NULL);
-	}
+		run_tile(&t, (down ? tiles - 1 - i : i) * width, width, pattern, ctx, resume);
 	attn_barrier(team);
 }
 

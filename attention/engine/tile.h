@@ -20,9 +20,13 @@
 #include "../attn.h"
 #include "../kernels/kern.h"
 
+/* Queries of a tile: two of the kernel's tiles, which take up keys together where they
+ * see the same; or the first alone. */
+enum { TILE_ROWS = 2 * KERN_MAX_LANES };
+
 struct tile {
 	const struct attn_call *call;
-	struct kern_tile k;
+	struct kern_tile k, more; /* the first `lanes` queries, and those behind */
 	size_t q0, rows; /* queries q0 .. q0 + rows of the call */
 	size_t step;     /* keys a step, <= kern->block */
 	size_t turn, turns; /* of tiles that take the same blocks: see kern_tile */
@@ -39,16 +43,16 @@ enum { TILE_SHARED_BYTES = ATTN_ALIGN };
 /* Lays the tile's arrays into mem (tile_scratch_bytes of it). */
 void tile_init(struct tile *t, const struct attn_call *call, void *mem, size_t d, size_t d_v);
 
-/* Takes up `rows` <= lanes queries and forgets what was seen. */
+/* Queries a tile that keep every rank of a team busy: 2 lanes, or lanes. */
+size_t tile_width(const struct attn_call *call, const struct attn_team *team);
+
+/* Takes up `rows` <= 2 lanes queries and forgets what was seen. */
 void tile_load(struct tile *t, const float *q, size_t ldq, size_t rows);
+void tile_load_bf16(struct tile *t, const struct kern_bf16 *bf16, const uint16_t *q, size_t ldq, size_t rows);
 
 /* n keys that every query sees; bias (n logits) may be NULL. */
 void tile_keys(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
                const float *bias);
-
-/* The same for two tiles at once, which is faster. */
-void tile_keys_pair(struct tile *const t[2], const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
-                    const float *bias);
 
 /* Query r sees key j iff lo[r] <= j < hi[r], r < rows. */
 void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv,
@@ -56,11 +60,16 @@ void tile_band_of(struct tile *t, const float *k, size_t ldk, const float *v, si
 /* The same on the keys of the call. */
 void tile_band(struct tile *t, const size_t *lo, const size_t *hi);
 
-/* A band made ready: some query sees [first, last), all see [inner_first,
- * inner_last). lo and hi are borrowed. */
+/* Some of the queries see keys [first, last), all of them [inner_first, inner_last). */
+struct tile_span {
+	size_t first, last, inner_first, inner_last;
+};
+
+/* A band made ready. lo and hi are borrowed. */
 struct tile_edge {
 	const size_t *lo, *hi;
-	size_t first, last, inner_first, inner_last;
+	size_t first, last; /* seen by some query */
+	struct tile_span half[2];
 	double pairs;
 };
 struct tile_edge tile_edge_of(const struct tile *t, const size_t *lo, const size_t *hi);
@@ -79,16 +88,12 @@ struct tile_source {
 void tile_edge_step(struct tile *t, const struct tile_edge *e, const struct tile_source *keys,
                     size_t j, size_t n, const float *bias);
 
-/* The same for two tiles at once, faster where the block is the same for both. */
-void tile_edge_pair(struct tile *const t[2], const struct tile_edge e[2], const struct tile_source *keys,
-                    size_t j, size_t n);
-
 /* Query r sees key j iff bit r of bits[j]. */
 void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,
                const uint32_t *bits, const float *bias);
 
 /* Writes rows of the output, and lse unless NULL. */
-void tile_store(const struct tile *t, float *out, size_t ldo, float *lse);
+void tile_store(struct tile *t, float *out, size_t ldo, float *lse);
 
 /* Takes up an earlier result (out, lse) of the loaded queries as if its keys
  * had just been seen: the merge of disjoint key sets. */
@@ -100,11 +105,6 @@ void tile_resume(struct tile *t, const float *out, size_t ldo, const float *lse)
  * resume, each tile starts from what out and lse (not NULL) already hold. */
 void tile_run(const struct attn_call *call, struct attn_team *team, tile_pattern *pattern,
               const void *ctx, bool resume);
-
-/* Every query of the call over the same n keys; bias as in tile_keys. Split over the
- * team, ends with a barrier. Scratch: that of two tiles. */
-void tile_run_keys(const struct attn_call *call, struct attn_team *team, const float *k, size_t ldk,
-                   const float *v, size_t ldv, size_t n, const float *bias);
 
 /* The causal limit: query i sees keys j < tile_visible(shape, i). */
 static inline size_t tile_visible(const struct attn_shape *s, size_t i)

@@ -60,7 +60,7 @@ static void summarise(struct tile *t, size_t q0, size_t rows, size_t k0, size_t 
                       float *lse)
 {
 	const struct attn_call *c = t->call;
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+	size_t lo[TILE_ROWS], hi[TILE_ROWS];
 
 	for (size_t r = 0; r < rows; r++) {
 		size_t end = tile_visible(c->shape, q0 + r);
@@ -97,16 +97,16 @@ static void merge(const struct attn_call *c, size_t i, const float *summary, con
 static void forward(const struct attn_call *c, struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
-	size_t lanes = c->kern->lanes, stride = query_chunk(s, c->arg), chunks = key_chunks(s, c->arg);
-	size_t key_chunk = (size_t)c->arg[KEY_CHUNK];
+	size_t stride = query_chunk(s, c->arg), lanes = c->kern->lanes, chunks = key_chunks(s, c->arg);
+	size_t key_chunk = (size_t)c->arg[KEY_CHUNK], width = stride < 2 * lanes * team->size ? lanes : 2 * lanes;
 	float *summary = c->shared, *lse = summary + chunks * stride * s->d_v;
 	struct tile t;
 
 	tile_init(&t, c, c->scratch, s->d, s->d_v);
 	for (size_t first = 0; first < s->n_q; first += stride) {
 		size_t end = s->n_q - first < stride ? s->n_q : first + stride;
-		for (size_t q0 = first + team->rank * lanes; q0 < end; q0 += team->size * lanes) {
-			size_t rows = end - q0 < lanes ? end - q0 : lanes;
+		for (size_t q0 = first + team->rank * width; q0 < end; q0 += team->size * width) {
+			size_t rows = end - q0 < width ? end - q0 : width;
 			for (size_t u = 0; u < chunks; u++) {
 				size_t at = u * stride + q0 - first, k1 = (u + 1) * key_chunk;
 				summarise(&t, q0, rows, u * key_chunk, k1 < s->n_k ? k1 : s->n_k,

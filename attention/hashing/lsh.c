@@ -159,7 +159,7 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 		return "buckets must be even: a hash tells x from -x";
 	/* Rounds as if independent; dedup leaves the union of them. */
 	double seen = arg[DEDUP] != 0 ? side * (1 - pow(1 - share, rounds)) : side * share * rounds;
-	double touched = s->causal ? fmin(c + KERN_MAX_LANES, n) : fmin(2 * c, n);
+	double touched = s->causal ? fmin(c + TILE_ROWS, n) : fmin(2 * c, n);
 	work_softmax(s, seen, n * touched * rounds, p);
 	double hashing = 2 * n * (double)s->d * (rounds * (double)crosspoly_columns(hash(s, arg)) + 1);
 	p->flops_useful += hashing;
@@ -251,7 +251,7 @@ static void meet(struct work *w, size_t round, const uint32_t *query, size_t row
 {
 	const struct attn_call *c = w->call;
 	size_t nc = chunks(c->shape, c->arg), d = c->shape->d, d_v = c->shape->d_v, n = keys->count;
-	uint32_t late = (1u << rows) - 1; /* queries not before the key */
+	uint32_t late = rows < 32 ? (1u << rows) - 1 : UINT32_MAX; /* queries not before the key */
 	size_t next = 0, earlier = c->arg[DEDUP] != 0 ? round : 0;
 
 	while (c->shape->causal && n > 0 && keys->token[n - 1] > query[rows - 1])
@@ -277,19 +277,19 @@ static void meet(struct work *w, size_t round, const uint32_t *query, size_t row
 static void ask_ahead(const struct work *w, size_t round, size_t at, const float *x, size_t ldx,
                       const float *y, size_t ldy, size_t cols)
 {
-	size_t n = w->call->shape->n_k, lanes = w->call->kern->lanes;
-	size_t tile = least(at + lanes, n), chunk = least(at + (size_t)w->call->arg[CHUNK], n);
+	size_t n = w->call->shape->n_k, width = 2 * w->call->kern->lanes;
+	size_t tile = least(at + width, n), chunk = least(at + (size_t)w->call->arg[CHUNK], n);
 	const uint32_t *order = w->order + round * n;
 
-	rows_ask(x, ldx, cols, order + tile, least(lanes, n - tile));
-	rows_ask(y, ldy, cols, order + chunk, least(lanes, n - chunk));
+	rows_ask(x, ldx, cols, order + tile, least(width, n - tile));
+	rows_ask(y, ldy, cols, order + chunk, least(width, n - chunk));
 }
 
 /* Queries of chunk `id`, tile by tile. */
 static void run_chunk(struct work *w, size_t round, size_t id)
 {
 	const struct attn_call *c = w->call;
-	size_t lanes = c->kern->lanes, nc = chunks(c->shape, c->arg), before = id > 0 ? id - 1 : nc - 1;
+	size_t width = 2 * c->kern->lanes, nc = chunks(c->shape, c->arg), before = id > 0 ? id - 1 : nc - 1;
 	struct chunk *previous = &w->chunk[0], *own = &w->chunk[1];
 
 	if (own->id == before && nc > 1) { /* the last one's own is this one's previous */
@@ -300,9 +300,9 @@ static void run_chunk(struct work *w, size_t round, size_t id)
 		load_chunk(w, round, before, previous);
 	}
 	load_chunk(w, round, id, own);
-	for (size_t i = 0; i < own->count; i += lanes) {
+	for (size_t i = 0; i < own->count; i += width) {
 		const uint32_t *query = own->token + i;
-		size_t rows = least(lanes, own->count - i), at = id * (size_t)c->arg[CHUNK] + i;
+		size_t rows = least(width, own->count - i), at = id * (size_t)c->arg[CHUNK] + i;
 		mark_seen(w, round, query, rows, false);
 		rows_load(&w->rows, query, rows);
 		if (round > 0)

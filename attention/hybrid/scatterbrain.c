@@ -144,7 +144,7 @@ static void prepare(const struct attn_shape *s, const double *arg, uint64_t seed
 
 static void pattern(struct tile *t, const void *ctx)
 {
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+	size_t lo[TILE_ROWS], hi[TILE_ROWS];
 
 	(void)ctx;
 	for (size_t r = 0; r < t->rows; r++)

@@ -202,7 +202,7 @@ static void pattern(struct tile *t, const void *ctx)
 	const struct work *w = ctx;
 	const struct attn_call *c = t->call;
 	const struct attn_shape *s = c->shape;
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES], b = (size_t)c->arg[B], rows = positions(s, c->arg);
+	size_t lo[TILE_ROWS], hi[TILE_ROWS], b = (size_t)c->arg[B], rows = positions(s, c->arg);
 
 	for (size_t r = 0; r < t->rows; r++)
 		own_block(s, c->arg, t->q0 + r, &lo[r], &hi[r]);

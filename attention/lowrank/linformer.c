@@ -70,7 +70,7 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 	p->flops_executed += projection;
 	p->state = matrices(arg) * k * s->n_k * sizeof(float);
 	p->shared = TILE_SHARED_BYTES + k * (s->d + s->d_v + 1) * sizeof(float);
-	p->scratch = 2 * tile_scratch_bytes(s->d, s->d_v);
+	p->scratch = tile_scratch_bytes(s->d, s->d_v);
 	p->bytes += (double)p->state;
 	return NULL;
 }
@@ -128,16 +128,25 @@ static void project(const struct attn_call *c, const struct projected *p, size_t
 	gemm_nn(u1 - u0, s->d_v, n, 1, f + u0 * n, n, c->v, c->ldv, 0, p->v + u0 * s->d_v, s->d_v);
 }
 
+static void pattern(struct tile *t, const void *ctx)
+{
+	const struct attn_shape *s = t->call->shape;
+	const struct projected *p = ctx;
+	size_t k = length(s, t->call->arg);
+	bool even = k == 0 || t->call->arg[PROJ] != AVG || s->n_k % k == 0;
+
+	tile_keys(t, p->k, s->d, p->v, s->d_v, k, even ? NULL : p->bias);
+}
+
 static void forward(const struct attn_call *c, struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
 	struct projected p = projected_at(c);
 	size_t k = length(s, c->arg);
-	bool even = k == 0 || c->arg[PROJ] != AVG || s->n_k % k == 0;
 
 	project(c, &p, k * team->rank / team->size, k * (team->rank + 1) / team->size);
 	attn_barrier(team);
-	tile_run_keys(c, team, p.k, s->d, p.v, s->d_v, k, even ? NULL : p.bias);
+	tile_run(c, team, pattern, &p, false);
 	if (c->stats && team->rank == 0)
 		c->stats->flops_executed += (matrices(c->arg) ? 2 * (double)k : 1) * (double)s->n_k *
 		                            (double)(s->d + s->d_v);

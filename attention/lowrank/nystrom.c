@@ -87,7 +87,7 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 	p->n_exp += dm * dm;
 	p->shared = TILE_SHARED_BYTES + padded(2 * m * (s->d + s->d_v + m) * sizeof(float)) +
 	            pinv_bytes(m, arg);
-	p->scratch = 2 * tile_scratch_bytes(s->d, s->d_v);
+	p->scratch = tile_scratch_bytes(s->d, s->d_v);
 	return NULL;
 }
 
@@ -113,6 +113,22 @@ static struct work work_at(const struct attn_call *c)
 	w.z = w.a + m * m;
 	w.pinv = base + padded(2 * m * (s->d + s->d_v + m) * sizeof(float));
 	return w;
+}
+
+static void all_keys(struct tile *t, const void *ctx)
+{
+	const struct attn_call *c = t->call;
+
+	(void)ctx;
+	tile_keys(t, c->k, c->ldk, c->v, c->ldv, c->shape->n_k, NULL);
+}
+
+static void landmark_keys(struct tile *t, const void *ctx)
+{
+	const struct attn_shape *s = t->call->shape;
+	const struct work *w = ctx;
+
+	tile_keys(t, w->k, s->d, w->w, s->d_v, w->m, NULL);
 }
 
 /* Rows [u0, u1) of A. */
@@ -148,7 +164,7 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	b.out = w.bv;
 	b.ldo = s->d_v;
 	b.lse = NULL;
-	tile_run_keys(&b, team, c->k, c->ldk, c->v, c->ldv, s->n_k, NULL);
+	tile_run(&b, team, all_keys, NULL, false);
 
 	landmark_weights(c, &w, u0, u1);
 	attn_barrier(team);
@@ -162,7 +178,7 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 
 	struct attn_call f = *c;
 	f.lse = NULL;
-	tile_run_keys(&f, team, w.k, s->d, w.w, s->d_v, m, NULL);
+	tile_run(&f, team, landmark_keys, &w, false);
 	if (c->stats && team->rank == 0) {
 		double dm = (double)m, iters = c->arg[PINV] == ITERATE ? c->arg[ITERS] : 0;
 		c->stats->flops_executed += (double)((s->n_q + s->n_k) * s->d) +

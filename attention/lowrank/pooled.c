@@ -75,7 +75,7 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 	work_softmax(s, pairs + single_pairs, executed + single_executed, p);
 	p->flops_useful += pooling;
 	p->flops_executed += pooling;
-	p->shared = TILE_SHARED_BYTES + (blocks * both + KERN_MAX_LANES + block_of(arg)) * sizeof(float);
+	p->shared = TILE_SHARED_BYTES + (blocks * both + TILE_ROWS + block_of(arg)) * sizeof(float);
 	p->scratch = tile_scratch_bytes(s->d, s->d_v);
 	return NULL;
 }
@@ -131,7 +131,7 @@ static void pattern(struct tile *t, const void *ctx)
 	const struct attn_call *c = t->call;
 	const struct attn_shape *s = c->shape;
 	const struct pooled *p = ctx;
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES], whole = s->n_k / block_of(c->arg);
+	size_t lo[TILE_ROWS], hi[TILE_ROWS], whole = s->n_k / block_of(c->arg);
 
 	if (!s->causal) {
 		tile_keys(t, p->k, s->d, p->v, s->d_v, whole, NULL);
@@ -161,7 +161,7 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 	size_t blocks = blocks_of(s, c->arg), block = block_of(c->arg), last = s->n_k % block;
 
 	compress(c, &p, blocks * team->rank / team->size, blocks * (team->rank + 1) / team->size);
-	for (size_t i = 0; team->rank == 0 && i < KERN_MAX_LANES + block; i++)
+	for (size_t i = 0; team->rank == 0 && i < TILE_ROWS + block; i++)
 		p.bias[i] = s->causal ? -logf((float)block) : logf((float)last / (float)block);
 	attn_barrier(team);
 	inner.lse = NULL;

@@ -72,7 +72,7 @@ static void prepare(const struct attn_shape *s, const double *arg, uint64_t seed
 
 static void pattern(struct tile *t, const void *ctx)
 {
-	size_t lo[KERN_MAX_LANES] = { 0 }, hi[KERN_MAX_LANES];
+	size_t lo[TILE_ROWS] = { 0 }, hi[TILE_ROWS];
 
 	for (size_t r = 0; r < t->rows; r++)
 		hi[r] = tile_visible(ctx, t->q0 + r);

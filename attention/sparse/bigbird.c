@@ -153,7 +153,7 @@ static size_t next_block(const struct attn_call *c, size_t row, size_t at)
 static void block_row(struct tile *t, size_t row)
 {
 	const struct attn_call *c = t->call;
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES], b = (size_t)c->arg[B];
+	size_t lo[TILE_ROWS], hi[TILE_ROWS], b = (size_t)c->arg[B];
 	size_t nb = c->shape->causal ? row + 1 : blocks(c->shape, c->arg);
 
 	for (size_t first = 0, last; (first = next_block(c, row, first)) < nb; first = last) {

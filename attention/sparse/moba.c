@@ -179,7 +179,7 @@ static void own_blocks(struct work *w, size_t rows)
 {
 	const struct attn_call *c = w->call;
 	struct tile *t = &w->chosen.rows.t;
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+	size_t lo[TILE_ROWS], hi[TILE_ROWS];
 
 	for (size_t r = 0; r < rows; r++)
 		own_band(c->shape, c->arg, t->q0 + r, &lo[r], &hi[r]);
@@ -206,12 +206,15 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 		if (i0 >= s->n_q)
 			continue;
 		size_t count = least(w.chosen.chunk, s->n_q - i0);
+		attn_phase(c->stats, ATTN_SELECTS);
 		for (size_t i = 0; i < count; i += lanes) {
 			w.chosen.rows.t.q0 = i0 + i;
-			attn_phase(c->stats, ATTN_SELECTS);
 			choose_blocks(&w, i0, least(lanes, count - i));
-			attn_phase(c->stats, ATTN_ATTENDS);
-			own_blocks(&w, least(lanes, count - i));
+		}
+		attn_phase(c->stats, ATTN_ATTENDS);
+		for (size_t i = 0; i < count; i += 2 * lanes) {
+			w.chosen.rows.t.q0 = i0 + i;
+			own_blocks(&w, least(2 * lanes, count - i));
 		}
 		w.chosen.into.out = (float *)c->out + i0 * c->ldo;
 		chosen_attend(&w.chosen, i0, count, w.lse + i0);

@@ -50,7 +50,7 @@ struct work {
 	float gate[3];
 	float *weight;  /* compressed x lanes */
 	float *best;    /* WEIGHTS_STRETCH x lanes */
-	float *branch;  /* lanes x d_v: result of one branch */
+	float *branch;  /* 2 lanes x d_v: result of one branch */
 	float *score;   /* blocks x lanes: importance */
 	struct pick pick;
 	struct chosen chosen;
@@ -69,7 +69,7 @@ static void lay_out(struct work *w, const struct attn_call *c, const struct attn
 	LAYOUT(shared, w->v, n * s->d_v);
 	LAYOUT(scratch, w->weight, n * lanes);
 	LAYOUT(scratch, w->best, WEIGHTS_STRETCH * lanes);
-	LAYOUT(scratch, w->branch, lanes * s->d_v);
+	LAYOUT(scratch, w->branch, TILE_ROWS * s->d_v);
 	LAYOUT(scratch, w->score, nb * lanes);
 	LAYOUT(scratch, w->selected, chunk * s->d_v);
 	LAYOUT(scratch, w->lse, chunk);
@@ -179,34 +179,35 @@ static void choose_blocks(struct work *w, size_t n)
 static void take_band(struct tile *t, work_band *band)
 {
 	const struct attn_call *c = t->call;
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+	size_t lo[TILE_ROWS], hi[TILE_ROWS];
 
 	for (size_t r = 0; r < t->rows; r++)
 		band(c->shape, c->arg, t->q0 + r, &lo[r], &hi[r]);
 	tile_band(t, lo, hi);
 }
 
-/* The other branches as far as they go in order; out += gate O_swa. */
-static void tile_branches(struct work *w)
+/* The other branches of queries from q0 on, as far as they go in order; out += gate O_swa. */
+static void in_order(struct work *w, size_t q0, size_t rows)
 {
 	const struct attn_call *c = w->call;
 	struct tile *t = &w->chosen.rows.t;
-	const float *q = (const float *)c->q + t->q0 * c->ldq;
-	size_t d_v = c->shape->d_v, at = t->q0 - w->i0;
+	const float *q = (const float *)c->q + q0 * c->ldq;
+	size_t d_v = c->shape->d_v, at = q0 - w->i0;
 
-	tile_load(t, q, c->ldq, t->rows);
+	t->q0 = q0;
+	tile_load(t, q, c->ldq, rows);
 	take_band(t, nsa_first_block);
 	take_band(t, nsa_latest_blocks);
 	tile_store(t, w->selected + at * d_v, d_v, w->lse + at);
-	tile_load(t, q, c->ldq, t->rows);
+	tile_load(t, q, c->ldq, rows);
 	take_band(t, nsa_window);
 	tile_store(t, w->branch, d_v, NULL);
 	for (size_t r = 0; r < t->rows; r++)
 		c->kern->axpy((float *)c->out + (t->q0 + r) * c->ldo, w->gate[2], w->branch + r * d_v, d_v);
 }
 
-/* The tile of queries from q0 on: all but the chosen blocks. */
-static void run_tile(struct work *w, size_t q0, size_t rows)
+/* The compressed branch of queries from q0 on, rows <= lanes, and what they choose. */
+static void compressed_tile(struct work *w, size_t q0, size_t rows)
 {
 	const struct attn_call *c = w->call;
 	struct tile *t = &w->chosen.rows.t;
@@ -227,7 +228,6 @@ static void run_tile(struct work *w, size_t q0, size_t rows)
 		choose_blocks(w, n);
 		attn_phase(c->stats, ATTN_ATTENDS);
 	}
-	tile_branches(w);
 }
 
 static void forward(const struct attn_call *c, struct attn_team *team)
@@ -248,7 +248,9 @@ static void forward(const struct attn_call *c, struct attn_team *team)
 			continue;
 		size_t count = nsa_least(w.chosen.chunk, s->n_q - w.i0);
 		for (size_t i = 0; i < count; i += lanes)
-			run_tile(&w, w.i0 + i, nsa_least(lanes, count - i));
+			compressed_tile(&w, w.i0 + i, nsa_least(lanes, count - i));
+		for (size_t i = 0; i < count; i += 2 * lanes)
+			in_order(&w, w.i0 + i, nsa_least(2 * lanes, count - i));
 		chosen_attend(&w.chosen, w.i0, count, w.lse);
 		for (size_t i = 0; i < count; i++)
 			c->kern->axpy((float *)c->out + (w.i0 + i) * c->ldo, w.gate[1], w.selected + i * d_v, d_v);

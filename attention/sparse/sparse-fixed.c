@@ -140,7 +140,7 @@ static void pattern(struct tile *t, const void *ctx)
 	const struct attn_call *c = t->call;
 	const struct attn_shape *s = c->shape;
 	const struct gathered *g = ctx;
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES], which = mode(s, c->arg);
+	size_t lo[TILE_ROWS], hi[TILE_ROWS], which = mode(s, c->arg);
 
 	for (size_t r = 0; which != A1 && r < t->rows; r++)
 		summary_before(s, c->arg, t->q0 + r, &lo[r], &hi[r]);

@@ -101,7 +101,7 @@ static const char *plan(const struct attn_shape *s, const double *arg, size_t ra
 static void pattern(struct tile *t, const void *ctx)
 {
 	const struct attn_call *c = t->call;
-	size_t lo[KERN_MAX_LANES], hi[KERN_MAX_LANES];
+	size_t lo[TILE_ROWS], hi[TILE_ROWS];
 
 	(void)ctx;
 	for (size_t r = 0; r < t->rows; r++)

@@ -19,7 +19,7 @@
 #include "weights.h"
 
 /* Rows on which the definition is evaluated: all of up to ALL, else SOME. */
-enum { ALL = 256, SOME = 128 };
+enum { ALL = 256, SOME = 64 };
 
 size_t accuracy_bytes(const struct cell *c)
 {

@@ -25,7 +25,7 @@ static const double LEAST_COVERAGE = 0.85;
 static const char *const orders[] = { "interleaved", "in one go" };
 
 struct repeat {
-	char name[24];
+	char name[32];
 	size_t rounds; /* at the look that ended it */
 	enum stop_reason stop;
 	struct estimate estimate;

@@ -67,7 +67,7 @@ void sensors_round_end(struct sensors *s, struct round_evidence *round);
 void sensors_judge(struct sample *samples, size_t n, const struct round_evidence *round,
                    size_t threads, bool pinned);
 
-/* A fixed chain of dependent integer operations, about 2 ms: shows the clock
+/* A fixed chain of dependent integer operations, about half a millisecond: shows the clock
  * rate and whether a sibling thread competes. Returns how long it takes when
  * nothing interrupts it. */
 int64_t sensors_calibrate(void);

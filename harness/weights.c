@@ -12,7 +12,7 @@
 
 /* The matrix of a head has at most KEYS x KEYS elements; of each of the first
  * HEADS heads, ROWS rows are looked at. */
-enum { KEYS = 1024, HEADS = 8, ROWS = 256 };
+enum { KEYS = 1024, HEADS = 8, ROWS = 128 };
 
 /* Weights below this are lost to the range of float32, not dropped. */
 static const double LEAST = 1e-30;

@@ -7,11 +7,14 @@ set -eu
 want=${1:-}
 missing=
 
-# need TEST apt dnf pacman brew: TEST is a command, or a pkg-config name after "pc:"
+# need TEST apt dnf pacman brew: TEST is a command, a pkg-config name after "pc:", a
+# file after "file:", or a library of clang's runtime after "rt:"
 need() {
 	case $1 in
 	pc:*) command -v pkg-config >/dev/null && pkg-config --exists "${1#pc:}" && return ;;
 	venv) command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null && return ;;
+	file:*) [ -e "${1#file:}" ] && return ;;
+	rt:*) command -v clang >/dev/null && [ -e "$(clang -print-runtime-dir)/libclang_rt.${1#rt:}-$(uname -m).a" ] && return ;;
 	*) command -v "$1" >/dev/null && return ;;
 	esac
 	case $manager in
@@ -42,9 +45,11 @@ need gnuplot gnuplot-nox gnuplot-minimal gnuplot gnuplot
 need venv python3-venv python3 python python
 if [ "$want" = --check ]; then
 	need clang clang clang clang llvm
+	need rt:fuzzer libclang-rt-dev compiler-rt compiler-rt -
 	need qemu-aarch64 qemu-user qemu-user qemu-user -
 	need zsh zsh zsh zsh zsh
 	need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc -
+	need file:/usr/aarch64-linux-gnu/include/stdio.h libc6-dev-arm64-cross - aarch64-linux-gnu-glibc -
 fi
 missing=$(echo "$missing" | sed 's/ -\b//g')
 [ -n "${missing# }" ] || exit 0

@@ -51,6 +51,8 @@ SIMD_FLAGS := -O3 -ffp-contract=fast
 %_neon.o:   ISA_FLAGS := $(SIMD_FLAGS)
 # Normal numbers, four at a time: for inputs of a million tokens.
 %/engine/rng.o: ISA_FLAGS := -O3
+# Products of matrices in double: most of what the accuracy pass takes.
+$(BUILD)/attention/oracle/%.o: ISA_FLAGS := -O3
 ISA_SKIP   := $(if $(filter x86_64,$(ARCH)),%_neon.c,$(if $(filter aarch64,$(ARCH)),%_avx2.c %_avx512.c %_avx512bf16.c,%_avx2.c %_avx512.c %_avx512bf16.c %_neon.c))
 
 ATTN    := $(filter-out $(ISA_SKIP) attention/plugin/%,$(wildcard attention/*.c attention/*/*.c))

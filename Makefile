@@ -136,6 +136,7 @@ peers:                            ## PyTorch, ONNX Runtime and other engines to 
 
 peers-%: .venv-peers-%/.stamp ;
 
+# Made by a chain of patterns, which make would delete at its end.
 .PRECIOUS: .venv-peers-%/.stamp
 
 .venv-peers-%/.stamp: harness/peers/%/requirements.txt

@@ -321,7 +321,7 @@ extern const struct attn_variant *const attn_variants[];
 
 const struct attn_variant *attn_find(const char *name); /* or NULL */
 
-/* The instruction sets compiled in, best first, ended by NULL; the same for
+/* The instruction sets compiled in, widest first, ended by NULL; the same for
  * those that this CPU and operating system can run. */
 const char *const *attn_isa_names(void);
 const struct kern *attn_kern(const char *isa); /* NULL: unknown or unsupported */

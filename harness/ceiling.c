@@ -103,9 +103,8 @@ static void touch(void *arg, struct attn_team *me)
 }
 
 /* Half of a private cache; of the shared last one, its share of a third; four
- * times that for memory, all threads together. 0, not measured:
- * too much to be read twice in so little time, and long before that to be had from a
- * hypervisor. */
+ * times that for memory, all threads together. 0, not measured, where no memory
+ * is sure to be read twice in so little time: taking it would last longer. */
 static void working_sets(const struct topo_info *topo, size_t threads, double seconds, size_t bytes[LEVELS])
 {
 	static const double TWICE = 10e9; /* bytes a second */

@@ -152,7 +152,7 @@ static void choose_keys(struct work *w, size_t rows, float longest_key, float *l
 		error[r] = unit * pick_dot_error(d, w->km.longest, longest_key);
 	pick_scan(&w->pick, c->kern, w->score, n, rows, error);
 	for (size_t j = 0; j < n; j++)
-		w->bits[j] = (1u << rows) - 1;
+		w->bits[j] = tile_row_bits(rows);
 	for (size_t r = 0; r < rows; r++) {
 		uint32_t *chosen = w->chosen + (w->u0 + r) * t;
 		float top = -INFINITY, sum = 0;

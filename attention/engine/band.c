@@ -82,7 +82,7 @@ static void band_init(struct band *b, const struct attn_call *call, const struct
 
 	b->call = call;
 	b->of = of;
-	b->width = tile_width(call, team);
+	b->width = tile_width(call->kern, s->n_q, team);
 	b->first = 0;
 	b->last = s->n_k;
 	b->out_type = s->type;

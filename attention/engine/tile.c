@@ -43,11 +43,11 @@ void tile_init(struct tile *t, const struct attn_call *call, void *mem, size_t d
 	t->more = half_at((float *)((char *)mem + half_bytes(d, d_v)), lanes, d, d_v);
 }
 
-size_t tile_width(const struct attn_call *call, const struct attn_team *team)
+size_t tile_width(const struct kern *kern, size_t n, const struct attn_team *team)
 {
-	size_t lanes = call->kern->lanes;
+	size_t most = 2 * kern->lanes;
 
-	return (call->shape->n_q + 2 * lanes - 1) / (2 * lanes) < team->size ? lanes : 2 * lanes;
+	return (n + most - 1) / most < team->size ? kern->lanes : most;
 }
 
 /* ---- halves: the kernel's tiles ---- */
@@ -287,7 +287,6 @@ void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_
                const uint32_t *bits, const float *bias)
 {
 	const struct tile_source keys = { .k = k, .v = v, .ldk = ldk, .ldv = ldv };
-	const uint32_t all = t->rows < 32 ? (1u << t->rows) - 1 : UINT32_MAX;
 	uint32_t upper[KERN_MAX_BLOCK] = { 0 }; /* bits of the second half */
 	double pairs = 0;
 
@@ -300,7 +299,7 @@ void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_
 		step(t, &keys, j, here, masks, bias ? bias + j : NULL, j + here == n);
 	}
 	for (size_t j = 0; t->call->stats && j < n; j++)
-		pairs += (double)__builtin_popcount(bits[j] & all);
+		pairs += (double)__builtin_popcount(bits[j] & tile_row_bits(t->rows));
 	count_pairs(t, pairs);
 }
 
@@ -356,7 +355,7 @@ void tile_run(const struct attn_call *call, struct attn_team *team, tile_pattern
               const void *ctx, bool resume)
 {
 	atomic_size_t *next = call->shared;
-	size_t width = tile_width(call, team), tiles = (call->shape->n_q + width - 1) / width;
+	size_t width = tile_width(call->kern, call->shape->n_q, team), tiles = (call->shape->n_q + width - 1) / width;
 	/* With a team, from the last tile down: causal tiles grow with the index. */
 	bool down = team->size > 1 && call->shape->causal;
 	struct tile t;

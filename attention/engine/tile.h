@@ -23,6 +23,7 @@
 /* Queries of a tile: two of the kernel's tiles, which take up keys together where they
  * see the same; or the first alone. */
 enum { TILE_ROWS = 2 * KERN_MAX_LANES };
+_Static_assert(TILE_ROWS <= 32, "a bit a query");
 
 struct tile {
 	const struct attn_call *call;
@@ -43,8 +44,8 @@ enum { TILE_SHARED_BYTES = ATTN_ALIGN };
 /* Lays the tile's arrays into mem (tile_scratch_bytes of it). */
 void tile_init(struct tile *t, const struct attn_call *call, void *mem, size_t d, size_t d_v);
 
-/* Queries a tile that keep every rank of a team busy: 2 lanes, or lanes. */
-size_t tile_width(const struct attn_call *call, const struct attn_team *team);
+/* Queries a tile that keep every rank of a team busy with n of them: 2 lanes, or lanes. */
+size_t tile_width(const struct kern *kern, size_t n, const struct attn_team *team);
 
 /* Takes up `rows` <= 2 lanes queries and forgets what was seen. */
 void tile_load(struct tile *t, const float *q, size_t ldq, size_t rows);
@@ -87,6 +88,12 @@ struct tile_source {
  * source's. */
 void tile_edge_step(struct tile *t, const struct tile_edge *e, const struct tile_source *keys,
                     size_t j, size_t n, const float *bias);
+
+/* The bits of queries 0 .. rows - 1. */
+static inline uint32_t tile_row_bits(size_t rows)
+{
+	return rows < 32 ? (UINT32_C(1) << rows) - 1 : UINT32_MAX;
+}
 
 /* Query r sees key j iff bit r of bits[j]. */
 void tile_bits(struct tile *t, const float *k, size_t ldk, const float *v, size_t ldv, size_t n,

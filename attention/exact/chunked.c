@@ -97,8 +97,8 @@ static void merge(const struct attn_call *c, size_t i, const float *summary, con
 static void forward(const struct attn_call *c, struct attn_team *team)
 {
 	const struct attn_shape *s = c->shape;
-	size_t stride = query_chunk(s, c->arg), lanes = c->kern->lanes, chunks = key_chunks(s, c->arg);
-	size_t key_chunk = (size_t)c->arg[KEY_CHUNK], width = stride < 2 * lanes * team->size ? lanes : 2 * lanes;
+	size_t stride = query_chunk(s, c->arg), chunks = key_chunks(s, c->arg);
+	size_t key_chunk = (size_t)c->arg[KEY_CHUNK], width = tile_width(c->kern, stride, team);
 	float *summary = c->shared, *lse = summary + chunks * stride * s->d_v;
 	struct tile t;
 

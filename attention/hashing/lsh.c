@@ -251,7 +251,7 @@ static void meet(struct work *w, size_t round, const uint32_t *query, size_t row
 {
 	const struct attn_call *c = w->call;
 	size_t nc = chunks(c->shape, c->arg), d = c->shape->d, d_v = c->shape->d_v, n = keys->count;
-	uint32_t late = rows < 32 ? (1u << rows) - 1 : UINT32_MAX; /* queries not before the key */
+	uint32_t late = tile_row_bits(rows); /* queries not before the key */
 	size_t next = 0, earlier = c->arg[DEDUP] != 0 ? round : 0;
 
 	while (c->shape->causal && n > 0 && keys->token[n - 1] > query[rows - 1])

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The instruction sets compiled in, best first, and the choice among them. A
+ * The instruction sets compiled in, widest first, and the choice among them. A
  * table is offered only if the CPU has exactly the features its file was
  * compiled for (the Makefile's suffix rule) and the operating system saves
  * their registers, which __builtin_cpu_supports includes.

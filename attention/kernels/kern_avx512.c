@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * AVX-512: 16 queries a tile. One 512-bit FMA a cycle with latency 4 is
- * covered by 8 accumulators. */
+ * covered by 8 accumulators; where there are two, the 16 of a pair of tiles
+ * need fewer loads as well. */
 #include "vec_avx512.h"
 
 #define ISA "avx512"
